@@ -1,0 +1,296 @@
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "session.h"
+
+#include "log.h"
+#include "trace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* From MAIL to the reply behind the message. At the end of data it passes from the session to a worker, which
+ * answers by the number of the connection: a session that is gone by then is no matter. Its message stays
+ * filed, though nobody was told: the peer will send it again, and a message twice is better than none. */
+struct transaction {
+    struct job job; /* first: a worker gets this address */
+    struct letter letter;
+    struct trace_count trace;
+    char *reverse_path;
+    char *recipient; /* the first, as written */
+    uint32_t recipients;
+    uint64_t size;
+    ehlo_loop *loop;
+    ehlo_conn_id conn;
+    ehlo_token token;
+};
+
+static struct inbox *inbox_of(const ehlo_server *s)
+{
+    return ehlo_conn_ctx(s);
+}
+
+/* -- replies ---------------------------------------------------------------------------------------- */
+
+static ehlo_reply make_reply(uint16_t code, uint16_t subject, uint16_t detail, const char *text)
+{
+    ehlo_reply r;
+    memset(&r, 0, sizeof r);
+    r.code = code;
+    r.enhanced[0] = (uint16_t)(code / 100);
+    r.enhanced[1] = subject;
+    r.enhanced[2] = detail;
+    r.text = ehlo_str_from(text);
+    return r;
+}
+
+/* Another try may succeed, whatever failed here. */
+static ehlo_reply failure_reply(int error)
+{
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+        return make_reply(452, 3, 1, "Insufficient system storage");
+    if (error == ENOMEM || error == EAGAIN) return make_reply(451, 3, 2, "Too busy, try again later");
+    return make_reply(451, 3, 0, "Message could not be stored, try again later");
+}
+
+/* -- transactions ----------------------------------------------------------------------------------- */
+
+/* NUL-ended; NULL if there is no memory. Validated paths and names hold no NUL. */
+static char *copy_text(ehlo_str text)
+{
+    char *copy = malloc(text.len + 1);
+    if (copy == NULL) return NULL;
+    if (text.len > 0) memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return copy;
+}
+
+static void transaction_free(struct transaction *t)
+{
+    if (t == NULL) return;
+    letter_end(&t->letter);
+    free(t->reverse_path);
+    free(t->recipient);
+    free(t);
+}
+
+static struct transaction *transaction_new(struct inbox *inbox, ehlo_str reverse_path)
+{
+    struct transaction *t = calloc(1, sizeof *t);
+    if (t == NULL) return NULL;
+    letter_init(&t->letter, &inbox->maildir);
+    t->reverse_path = copy_text(reverse_path);
+    if (t->reverse_path != NULL) return t;
+    transaction_free(t);
+    return NULL;
+}
+
+static int transaction_address(struct transaction *t, const ehlo_path *path, const char *mailbox)
+{
+    if (t->recipients == 0) {
+        free(t->recipient);
+        t->recipient = copy_text(path->mailbox);
+        if (t->recipient == NULL) return ENOMEM;
+    }
+    int error = letter_address(&t->letter, mailbox);
+    if (error == 0) t->recipients++;
+    return error;
+}
+
+static void log_result(const struct transaction *t, int error)
+{
+    log_line("%s: from <%s>, %" PRIu32 " recipients, %" PRIu64 " octets: %s", t->letter.id, t->reverse_path,
+             t->recipients, t->size, error == 0 ? "filed" : strerror(error));
+}
+
+/* RFC 5321 4.4: the trace fields lead. `for` names the recipient where that tells it to nobody else. */
+static int write_lead(ehlo_server *s, struct transaction *t, const struct session *session)
+{
+    char lead[TRACE_LEAD_MAX];
+    size_t len = 0;
+    ehlo_received received;
+    memset(&received, 0, sizeof received);
+    received.hello = ehlo_str_from(session->hello);
+    received.remote = ehlo_server_peer(s)->remote;
+    received.by = inbox_of(s)->hostname;
+    received.with = ehlo_server_with(s);
+    received.id = ehlo_str_from(t->letter.id);
+    if (t->recipients == 1 && strchr(t->recipient, '@') != NULL) received.recipient = ehlo_str_from(t->recipient);
+    received.time = (int64_t)time(NULL);
+    if (trace_lead_write(ehlo_str_from(t->reverse_path), &received, lead, &len) != EHLO_OK) return EINVAL;
+    return letter_write(&t->letter, lead, len);
+}
+
+/* -- workers ---------------------------------------------------------------------------------------- */
+
+static void file_message(struct job *job)
+{
+    struct transaction *t = (struct transaction *)(void *)job;
+    char text[MAILDIR_ID_MAX + 16];
+    int error = letter_file(&t->letter);
+    snprintf(text, sizeof text, "Filed as %s", t->letter.id);
+    ehlo_reply reply = error == 0 ? make_reply(250, 0, 0, text) : failure_reply(error);
+    log_result(t, error);
+    ehlo_loop_answer(t->loop, t->conn, t->token, &reply);
+    transaction_free(t);
+}
+
+/* -- callbacks -------------------------------------------------------------------------------------- */
+
+static int on_hello(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    (void)s;
+    (void)token;
+    char *name = copy_text(hello->name);
+    if (name == NULL) {
+        *r = failure_reply(ENOMEM);
+        return EHLO_OK;
+    }
+    free(session->hello);
+    session->hello = name;
+    return EHLO_OK;
+}
+
+static int on_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    (void)token;
+    session->transaction = transaction_new(inbox_of(s), mail->path.mailbox);
+    if (session->transaction == NULL) *r = failure_reply(ENOMEM);
+    return EHLO_OK;
+}
+
+/* Ours, or of somebody we know. RFC 5321 4.5.1: postmaster without a domain always is. */
+static int may_send_to(const ehlo_server *s, ehlo_str domain)
+{
+    const struct inbox *inbox = inbox_of(s);
+    if (inbox->domain_count == 0 || domain.len == 0 || (ehlo_server_with(s) & EHLO_WITH_AUTH) != 0) return 1;
+    for (size_t i = 0; i < inbox->domain_count; i++) {
+        if (ehlo_domain_equal(inbox->domains[i], domain)) return 1;
+    }
+    return 0;
+}
+
+static int on_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    char mailbox[MAILBOX_NAME_MAX + 1];
+    (void)token;
+    if (!may_send_to(s, rcpt->path.domain)) {
+        *r = make_reply(550, 7, 1, "We do not relay");
+    } else if (mailbox_name(&rcpt->path, mailbox) != 0) {
+        *r = make_reply(553, 1, 3, "Mailbox name too long");
+    } else {
+        int error = transaction_address(session->transaction, &rcpt->path, mailbox);
+        if (error != 0) *r = failure_reply(error);
+    }
+    return EHLO_OK;
+}
+
+static int on_data(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    struct transaction *t = session->transaction;
+    (void)token;
+    int error = letter_begin(&t->letter);
+    if (error == 0 && !inbox_of(s)->raw) error = write_lead(s, t, session);
+    if (error != 0) *r = failure_reply(error);
+    return EHLO_OK;
+}
+
+/* RFC 5321 6.3: a message that has passed a hundred hosts goes round in circles. */
+static int on_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    struct transaction *t = session->transaction;
+    (void)s;
+    *taken = len;
+    trace_count(&t->trace, bytes, len);
+    if (t->trace.received > TRACE_RECEIVED_LIMIT) {
+        *r = make_reply(554, 4, 6, "Too many Received fields: a mail loop");
+        return EHLO_REFUSE;
+    }
+    t->size += len;
+    int error = letter_write(&t->letter, bytes, len);
+    if (error == 0) return EHLO_OK;
+    log_result(t, error);
+    *r = failure_reply(error);
+    return EHLO_REFUSE;
+}
+
+/* LMTP needs no more: all recipients have the message or none has, so one result is every recipient's. */
+static int on_message(ehlo_server *s, ehlo_token token, const ehlo_message *message, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    struct transaction *t = session->transaction;
+    (void)message;
+    session->transaction = NULL;
+    t->job.run = file_message;
+    t->loop = ehlo_conn_loop(s);
+    t->conn = ehlo_conn_number(s);
+    t->token = token;
+    int error = workers_submit(inbox_of(s)->workers, &t->job);
+    if (error == 0) return EHLO_LATER;
+    *r = failure_reply(error);
+    transaction_free(t);
+    return EHLO_OK;
+}
+
+static void on_reset(ehlo_server *s, int reason, void *user)
+{
+    struct session *session = user;
+    (void)s;
+    (void)reason;
+    transaction_free(session->transaction);
+    session->transaction = NULL;
+}
+
+static void on_close(ehlo_server *s, int reason, ehlo_token pending, void *user)
+{
+    struct session *session = user;
+    (void)s;
+    (void)reason;
+    (void)pending;
+    free(session->hello);
+    session->hello = NULL;
+}
+
+/* One line of the log for each line that was said. */
+static void on_trace(ehlo_server *s, int direction, ehlo_str bytes, int secret, void *user)
+{
+    char prefix[64];
+    (void)user;
+    snprintf(prefix, sizeof prefix, "#%" PRIu64 " %s ", ehlo_conn_number(s), direction == EHLO_TRACE_IN ? "C:" : "S:");
+    if (secret && bytes.ptr == NULL) log_octets(prefix, "(secret)", 8);
+    for (size_t at = 0; bytes.ptr != NULL && at < bytes.len;) {
+        const char *line = bytes.ptr + at;
+        const char *end = memchr(line, '\n', bytes.len - at);
+        size_t len = end != NULL ? (size_t)(end - line) + 1 : bytes.len - at;
+        size_t shown = len;
+        while (shown > 0 && (line[shown - 1] == '\n' || line[shown - 1] == '\r')) shown--;
+        log_octets(prefix, line, shown);
+        at += len;
+    }
+}
+
+ehlo_server_callbacks session_callbacks(int trace)
+{
+    ehlo_server_callbacks callbacks;
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.on_hello = on_hello;
+    callbacks.on_mail = on_mail;
+    callbacks.on_rcpt = on_rcpt;
+    callbacks.on_data = on_data;
+    callbacks.on_body = on_body;
+    callbacks.on_message = on_message;
+    callbacks.on_reset = on_reset;
+    callbacks.on_close = on_close;
+    callbacks.on_trace = trace ? on_trace : NULL;
+    return callbacks;
+}

@@ -1,0 +1,13 @@
+/* ehlo/ehlo.h - everything that needs no operating system: values, grammar, body codec, server session.
+ *
+ * The event loop with its sockets and threads is apart, in <ehlo/net.h>: it needs POSIX, and libehlo-net
+ * beside libehlo. */
+#ifndef EHLO_EHLO_H
+#define EHLO_EHLO_H
+
+#include <ehlo/types.h>
+#include <ehlo/syntax.h>
+#include <ehlo/body.h>
+#include <ehlo/server.h>
+
+#endif

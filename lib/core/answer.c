@@ -1,0 +1,241 @@
+/* Questions to the application: one is open at a time, and its token names it. What an answer changes is
+ * below, one function per question. */
+#include "session.h"
+
+/* -- asking ----------------------------------------------------------------------------------------- */
+
+ehlo_token ehlo_session_ask(ehlo_server *s, ehlo_question question, ehlo_verb verb)
+{
+    s->question = (uint8_t)question;
+    s->verb = (uint8_t)verb;
+    if (++s->token == 0) s->token = 1;
+    s->answered = 0;
+    s->running = EHLO_RUNNING_QUESTION;
+    s->since = s->now;
+    return s->token;
+}
+
+void ehlo_session_verdict(ehlo_server *s, int verdict, const ehlo_reply *reply)
+{
+    s->running = EHLO_RUNNING_NOTHING;
+    if (s->answered) {
+        ehlo_session_conclude(s);
+    } else if (verdict < 0) {
+        ehlo_session_end_saying(s, EHLO_SAY_FAILED, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
+    } else if (verdict != EHLO_LATER) {
+        if (ehlo_session_accept(s, reply) != EHLO_OK) {
+            ehlo_reply instead = ehlo_answer_instead((ehlo_question)s->question, (ehlo_verb)s->verb, reply->code);
+            (void)ehlo_session_accept(s, &instead);
+        }
+        ehlo_session_conclude(s);
+    }
+}
+
+/* -- accepting -------------------------------------------------------------------------------------- */
+
+/* The reply in full: what the application left open is filled in. */
+static ehlo_reply fill_in(const ehlo_server *s, const ehlo_reply *reply)
+{
+    ehlo_question question = (ehlo_question)s->question;
+    ehlo_reply full = *reply;
+    if (full.code == 0) full.code = ehlo_answer_code(question, (ehlo_verb)s->verb);
+    if (question == EHLO_ASKED_CONNECT && full.code == 220) {
+        if (full.text.len == 0) full.text = s->service->config.greeting;
+    } else if (full.code != 334 && !(question == EHLO_ASKED_HELLO && full.code == 250)) {
+        ehlo_answer_complete(&full, question);
+    }
+    return full;
+}
+
+/* An LMTP message's reply goes to each recipient; a refused chunk's waits until the chunk is drained. */
+static int is_held(const ehlo_server *s, unsigned code)
+{
+    int lmtp = (s->service->config.flags & EHLO_SERVICE_LMTP) != 0;
+    if (code == 421) return 0;
+    return (s->question == EHLO_ASKED_MESSAGE && lmtp) || (s->question == EHLO_ASKED_CHUNK && code >= 400);
+}
+
+/* Answers that lead to something else than a reply: a chunk that may come, LMTP results to ask for. */
+static int is_silent(const ehlo_server *s, unsigned code)
+{
+    if (s->question == EHLO_ASKED_CHUNK) return code == 354;
+    return s->question == EHLO_ASKED_MESSAGE && code < 400 && s->service->callbacks.on_result != NULL &&
+           (s->service->config.flags & EHLO_SERVICE_LMTP);
+}
+
+/* Queues the reply; a plain default is one of the standard ones, and needs no look. */
+static int queue(ehlo_server *s, const ehlo_reply *reply)
+{
+    ehlo_standard which = ehlo_answer_default((ehlo_question)s->question, (ehlo_verb)s->verb);
+    ehlo_reply full;
+    if (reply->code == 0 && reply->text.len == 0 && which != EHLO_SAY_NOTHING) {
+        /* RFC 5321 4.2.4: a verb that nobody answers for is a bad command. */
+        if (s->question == EHLO_ASKED_COMMAND && ehlo_session_count_bad(s, which)) {
+            which = EHLO_SAY_TOO_MANY_BAD;
+            s->answer_code = 421;
+        }
+        ehlo_session_say(s, which);
+        return EHLO_OK;
+    }
+    full = fill_in(s, reply);
+    return ehlo_session_say_reply(s, &full);
+}
+
+/* MAIL, RCPT or DATA granted by silence: what nearly every answer is. */
+static int is_plain_grant(const ehlo_server *s, const ehlo_reply *reply)
+{
+    return s->question >= EHLO_ASKED_MAIL && s->question <= EHLO_ASKED_DATA && reply->code == 0 &&
+           reply->text.len == 0;
+}
+
+static void grant(ehlo_server *s)
+{
+    ehlo_standard which = (ehlo_standard)ehlo_successes[s->question].standard;
+    s->answer_code = ehlo_standard_code(which);
+    ehlo_session_say(s, which);
+}
+
+static int accept_other(ehlo_server *s, const ehlo_reply *reply)
+{
+    ehlo_question question = (ehlo_question)s->question;
+    uint32_t before = ehlo_out_length(&s->out), added;
+    unsigned code = reply->code;
+    int err;
+    if (code == 0) code = ehlo_answer_code(question, (ehlo_verb)s->verb);
+    else if (!ehlo_answer_allowed(question, (ehlo_verb)s->verb, code)) return EHLO_ERR_ARG;
+    s->answer_code = (uint16_t)code;
+    if (is_silent(s, code)) return EHLO_OK;
+    err = queue(s, reply);
+    if (err != EHLO_OK) return err;
+    added = ehlo_out_length(&s->out) - before;
+    if (is_held(s, code) && added > 0) ehlo_out_hold(&s->out, added);
+    return EHLO_OK;
+}
+
+int ehlo_session_accept(ehlo_server *s, const ehlo_reply *reply)
+{
+    if (!is_plain_grant(s, reply)) return accept_other(s, reply);
+    grant(s);
+    return EHLO_OK;
+}
+
+/* -- concluding ------------------------------------------------------------------------------------- */
+
+static int succeeded(const ehlo_server *s)
+{
+    return s->answer_code < 400;
+}
+
+static void conclude_connect(ehlo_server *s)
+{
+    s->phase = EHLO_PHASE_COMMAND;
+    if (!succeeded(s)) s->refused = (uint8_t)(s->answer_code - 500);
+}
+
+/* RFC 5321 4.1.4: an accepted hello is a RSET too. */
+static void conclude_hello(ehlo_server *s)
+{
+    s->urgent = 1;
+    if (!succeeded(s)) return;
+    ehlo_session_reset(s, EHLO_RESET_HELLO);
+    ehlo_state_hello(&s->state, (ehlo_verb)s->verb);
+}
+
+static void conclude_mail(ehlo_server *s)
+{
+    if (!succeeded(s)) {
+        ehlo_state_end(&s->state);
+        return;
+    }
+    ehlo_session_progress(s);
+    ehlo_state_mail_accepted(&s->state);
+}
+
+static void conclude_rcpt(ehlo_server *s)
+{
+    if (succeeded(s)) ehlo_session_progress(s);
+    ehlo_state_rcpt(&s->state, succeeded(s));
+}
+
+static void conclude_data(ehlo_server *s)
+{
+    s->urgent = 1;
+    if (succeeded(s)) ehlo_session_data_begin(s);
+}
+
+static void conclude_chunk(ehlo_server *s)
+{
+    if (succeeded(s)) ehlo_session_chunk_begin(s);
+    else ehlo_session_chunk_refused(s);
+}
+
+static void conclude_message(ehlo_server *s)
+{
+    if (succeeded(s)) ehlo_session_progress(s);
+    if (s->service->config.flags & EHLO_SERVICE_LMTP) {
+        ehlo_session_pay(s, s->state.recipients, EHLO_PAYING_MESSAGE);
+    } else {
+        ehlo_state_end(&s->state);
+    }
+}
+
+static void conclude_result(ehlo_server *s)
+{
+    s->result++;
+    s->results--;
+}
+
+static void conclude_auth(ehlo_server *s)
+{
+    s->urgent = 1;
+    if (s->answer_code == 334) {
+        s->phase = EHLO_PHASE_AUTH;
+        return;
+    }
+    s->phase = EHLO_PHASE_COMMAND;
+    if (succeeded(s)) {
+        ehlo_state_authenticated(&s->state);
+        ehlo_session_progress(s);
+        return;
+    }
+    s->bad++;
+    s->auth_failures++;
+}
+
+static void conclude_starttls(ehlo_server *s)
+{
+    s->urgent = 1;
+    if (succeeded(s)) s->phase = EHLO_PHASE_TLS;
+}
+
+/* XCLIENT's 220 is a new greeting. */
+static void conclude_command(ehlo_server *s)
+{
+    s->urgent = 1;
+    s->utf8 = 0;
+    if (s->verb == EHLO_VERB_XCLIENT && succeeded(s)) ehlo_state_restart(&s->state);
+}
+
+static void (*const conclusions[])(ehlo_server *s) = {
+    [EHLO_ASKED_CONNECT] = conclude_connect,   [EHLO_ASKED_HELLO] = conclude_hello,
+    [EHLO_ASKED_MAIL] = conclude_mail,         [EHLO_ASKED_RCPT] = conclude_rcpt,
+    [EHLO_ASKED_DATA] = conclude_data,         [EHLO_ASKED_CHUNK] = conclude_chunk,
+    [EHLO_ASKED_MESSAGE] = conclude_message,   [EHLO_ASKED_RESULT] = conclude_result,
+    [EHLO_ASKED_AUTH] = conclude_auth,         [EHLO_ASKED_STARTTLS] = conclude_starttls,
+    [EHLO_ASKED_COMMAND] = conclude_command,
+};
+
+void ehlo_session_conclude(ehlo_server *s)
+{
+    uint8_t question = s->question;
+    s->question = EHLO_ASKED_NOTHING;
+    if (s->answer_code == 421 && s->bad > s->service->config.max_bad) {
+        ehlo_session_end(s, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
+        return;
+    }
+    if (s->answer_code == 421) {
+        ehlo_session_end(s, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
+        return;
+    }
+    conclusions[question](s);
+}

@@ -1,0 +1,117 @@
+/* The peer's octets: lines to commands, the rest to message.c. */
+#include "intake.h"
+
+#include <string.h>
+
+/* RFC 4954 4: AUTH lines may be long; all others have the one limit. */
+static size_t line_limit(const ehlo_server *s, const char *bytes, size_t len)
+{
+    const ehlo_service_config *c = &s->service->config;
+    int auth = s->phase == EHLO_PHASE_AUTH;
+    if (!(c->extensions & EHLO_CAP_AUTH)) return c->line_max;
+    if (!auth && len >= 5) auth = ehlo_domain_equal(ehlo_str_make(bytes, 5), ehlo_str_make("AUTH ", 5));
+    return auth && c->auth_line_max > c->line_max ? c->auth_line_max : c->line_max;
+}
+
+/* A BDAT line that is too long can't be drained and forgotten: its octets would be taken for commands. */
+static int is_bdat(const ehlo_server *s, const char *bytes, size_t len)
+{
+    return s->phase == EHLO_PHASE_COMMAND && len >= 4 &&
+           ehlo_domain_equal(ehlo_str_make(bytes, 4), ehlo_str_make("BDAT", 4));
+}
+
+/* RFC 5321 4.5.3.1.9 and 4.5.3.1.4: one reply for an over-long line, and its tail is never a command. */
+static void answer_long_line(ehlo_server *s)
+{
+    s->urgent = 1;
+    if (s->line_skipped > s->service->config.line_drain_max) {
+        ehlo_session_end_saying(s, EHLO_SAY_ENDLESS_LINE, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
+    } else if (s->phase == EHLO_PHASE_AUTH) {
+        ehlo_session_auth_cancel(s);
+        s->phase = EHLO_PHASE_COMMAND;
+        s->auth_failures++;
+        ehlo_session_bad(s, EHLO_SAY_AUTH_LINE_TOO_LONG);
+    } else {
+        ehlo_session_bad(s, EHLO_SAY_LINE_TOO_LONG);
+    }
+}
+
+static void count_skipped(ehlo_server *s, size_t octets)
+{
+    uint32_t room = UINT32_MAX - s->line_skipped;
+    s->line_skipped += octets < room ? (uint32_t)octets : room;
+}
+
+static size_t skip_line(ehlo_server *s, const char *bytes, size_t len)
+{
+    size_t used;
+    int ended = ehlo_line_skip(bytes, len, &s->line_cr, &used);
+    count_skipped(s, used);
+    if (!ended && s->line_skipped < s->service->config.line_drain_max) return used;
+    if (!ended) count_skipped(s, 1); /* at least one more octet belongs to it */
+    s->line_skipping = 0;
+    answer_long_line(s);
+    return used;
+}
+
+/* The line at bytes, as far as it is known, passes its limit. */
+static size_t begin_skipping(ehlo_server *s, const char *bytes, size_t len)
+{
+    if (is_bdat(s, bytes, len)) {
+        ehlo_session_end_saying(s, EHLO_SAY_CHUNK_ARGUMENT, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+        return len;
+    }
+    s->searched = 0;
+    s->line_skipping = 1;
+    s->line_skipped = 0;
+    s->line_cr = 0;
+    return skip_line(s, bytes, len);
+}
+
+static size_t take_line(ehlo_server *s, const char *bytes, size_t len)
+{
+    size_t line;
+    if (s->line_skipping) return skip_line(s, bytes, len);
+    if (!ehlo_line_find(bytes, len, &s->searched, &line)) {
+        return len >= line_limit(s, bytes, len) ? begin_skipping(s, bytes, len) : 0;
+    }
+    if (line + 2 > s->service->config.line_max && line + 2 > line_limit(s, bytes, line)) {
+        return begin_skipping(s, bytes, len);
+    }
+    if (s->phase == EHLO_PHASE_AUTH) ehlo_session_auth_line(s, ehlo_str_make(bytes, line));
+    else ehlo_session_command(s, ehlo_str_make(bytes, line), len - line - 2);
+    return line + 2;
+}
+
+/* Octets before the greeting, where the service minds (RFC 5321 4.3.1: the peer waits for it). */
+static size_t take_early(ehlo_server *s, size_t len)
+{
+    ehlo_session_end_saying(s, EHLO_SAY_EARLY, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+    return len;
+}
+
+static size_t take(ehlo_server *s, const char *bytes, size_t len)
+{
+    if (s->phase == EHLO_PHASE_DATA) return ehlo_session_take_data(s, bytes, len);
+    if (s->phase == EHLO_PHASE_CHUNK) return ehlo_session_take_chunk(s, bytes, len);
+    return s->phase == EHLO_PHASE_GREETING ? take_early(s, len) : take_line(s, bytes, len);
+}
+
+/* Makes room for the largest reply, if that is all that is missing, and then says if octets may be taken. */
+static int ready(ehlo_server *s)
+{
+    if (s->urgent || !ehlo_out_fits(&s->out, s->service->reply_max)) ehlo_session_flush(s);
+    if (s->shutdown) ehlo_session_stop_if_told(s);
+    return ehlo_session_reads(s);
+}
+
+size_t ehlo_session_intake(ehlo_server *s, const char *bytes, size_t len)
+{
+    size_t at = 0, n;
+    while (at < len && ready(s)) {
+        n = take(s, bytes + at, len - at);
+        at += n;
+        if (n == 0) break;
+    }
+    return s->phase >= EHLO_PHASE_CLOSING ? len : at;
+}

@@ -1,0 +1,143 @@
+#include "rules.h"
+
+#include <ehlo/server.h>
+
+uint32_t ehlo_rules_offered(const ehlo_state *state, const ehlo_offer *offer)
+{
+    uint32_t caps = offer->extensions;
+    if (state->tls) caps &= ~(uint32_t)EHLO_CAP_STARTTLS; /* RFC 3207 4.2 */
+    else caps &= ~(uint32_t)EHLO_CAP_REQUIRETLS;          /* RFC 8689 4.1: inside TLS only */
+    if (state->authenticated) caps &= ~(uint32_t)EHLO_CAP_AUTH; /* RFC 4954 3 */
+    if (!state->tls && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR)) caps &= ~(uint32_t)EHLO_CAP_AUTH; /* RFC 8314 */
+    return caps;
+}
+
+/* A HELO session has no extensions (RFC 5321 4.1.1.1). AUTH= on MAIL outlives the offer of AUTH (RFC 4954 5). */
+uint32_t ehlo_rules_parameters(const ehlo_state *state, const ehlo_offer *offer)
+{
+    if (state->hello != EHLO_VERB_EHLO && state->hello != EHLO_VERB_LHLO) return 0;
+    return ehlo_rules_offered(state, offer) | (offer->extensions & EHLO_CAP_AUTH);
+}
+
+/* The extension that a verb belongs to; 0 for RFC 5321's own. */
+static uint32_t verb_extension(ehlo_verb verb)
+{
+    switch (verb) {
+    case EHLO_VERB_BDAT: return EHLO_CAP_CHUNKING;
+    case EHLO_VERB_STARTTLS: return EHLO_CAP_STARTTLS;
+    case EHLO_VERB_AUTH: return EHLO_CAP_AUTH;
+    case EHLO_VERB_ETRN: return EHLO_CAP_ETRN;
+    case EHLO_VERB_EXPN: return EHLO_CAP_EXPN;
+    case EHLO_VERB_VERB: return EHLO_CAP_VERB;
+    case EHLO_VERB_XCLIENT: return EHLO_CAP_XCLIENT;
+    default: return 0;
+    }
+}
+
+static int needs_hello(ehlo_verb verb)
+{
+    return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_RCPT || verb == EHLO_VERB_DATA || verb == EHLO_VERB_BDAT ||
+           verb == EHLO_VERB_STARTTLS || verb == EHLO_VERB_AUTH || verb == EHLO_VERB_ETRN || verb == EHLO_VERB_XCLIENT;
+}
+
+/* RFC 2033 4.1: LHLO in place of EHLO and HELO, which LMTP does not know. */
+static ehlo_standard judge_hello(const ehlo_offer *offer, ehlo_verb verb)
+{
+    int lmtp = (offer->flags & EHLO_SERVICE_LMTP) != 0;
+    return (verb == EHLO_VERB_LHLO) == lmtp ? EHLO_SAY_NOTHING : EHLO_SAY_UNKNOWN;
+}
+
+/* RFC 3207 4: a server that insists on TLS answers 530 to all but NOOP, EHLO, STARTTLS and QUIT. */
+static int allowed_before_tls(ehlo_verb verb)
+{
+    return verb == EHLO_VERB_NOOP || verb == EHLO_VERB_EHLO || verb == EHLO_VERB_LHLO || verb == EHLO_VERB_STARTTLS ||
+           verb == EHLO_VERB_QUIT || verb == EHLO_VERB_UNKNOWN;
+}
+
+/* RFC 6409 4.3: what acts for the user waits for AUTH. */
+static int needs_auth(ehlo_verb verb)
+{
+    return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_ETRN || verb == EHLO_VERB_VRFY || verb == EHLO_VERB_EXPN;
+}
+
+static ehlo_standard judge_security(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
+{
+    unsigned clear = !state->tls;
+    if (clear && (offer->flags & EHLO_SERVICE_REQUIRE_TLS) && !allowed_before_tls(verb)) return EHLO_SAY_TLS_FIRST;
+    if ((offer->flags & EHLO_SERVICE_REQUIRE_AUTH) && !state->authenticated && needs_auth(verb)) {
+        return EHLO_SAY_AUTH_FIRST;
+    }
+    if (verb != EHLO_VERB_AUTH) return EHLO_SAY_NOTHING;
+    if (state->authenticated) return EHLO_SAY_ALREADY;
+    return clear && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR) ? EHLO_SAY_AUTH_NEEDS_TLS : EHLO_SAY_NOTHING;
+}
+
+static ehlo_standard judge_extension(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
+{
+    uint32_t needed = verb_extension(verb);
+    if (verb >= EHLO_VERB_TURN) return EHLO_SAY_NOT_OFFERED;
+    if (needed != 0 && !(offer->extensions & needed)) return EHLO_SAY_NOT_OFFERED;
+    if (verb == EHLO_VERB_STARTTLS && state->tls) return EHLO_SAY_TLS_ALREADY;
+    return EHLO_SAY_NOTHING;
+}
+
+/* RFC 5321 4.1.4; an extension's verb needs the hello that offered it (RFC 5321 2.2.1). */
+static ehlo_standard judge_order(const ehlo_state *state, ehlo_verb verb)
+{
+    if (!needs_hello(verb)) return EHLO_SAY_NOTHING;
+    if (state->hello == 0) return EHLO_SAY_HELLO_FIRST;
+    return verb_extension(verb) != 0 && state->hello == EHLO_VERB_HELO ? EHLO_SAY_HELLO_FIRST : EHLO_SAY_NOTHING;
+}
+
+static ehlo_standard judge_data(const ehlo_state *state, const ehlo_offer *offer)
+{
+    if (state->body == EHLO_BODY_BINARYMIME) return EHLO_SAY_BINARY; /* RFC 3030 3 */
+    if (state->recipients > 0) return EHLO_SAY_NOTHING;
+    /* RFC 5321 3.3: 503 or 554; RFC 2033 4.2: LMTP knows 503 alone. */
+    return state->refused && !(offer->flags & EHLO_SERVICE_LMTP) ? EHLO_SAY_NO_RCPT : EHLO_SAY_RCPT_FIRST;
+}
+
+static ehlo_standard judge_bdat(const ehlo_state *state)
+{
+    if (state->transaction == EHLO_TRANSACTION_NONE) return EHLO_SAY_MAIL_FIRST;
+    if (state->transaction == EHLO_TRANSACTION_DEAD) return EHLO_SAY_DEAD;
+    return state->recipients > 0 ? EHLO_SAY_NOTHING : EHLO_SAY_RCPT_FIRST;
+}
+
+static ehlo_standard judge_inside(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
+{
+    if (state->transaction == EHLO_TRANSACTION_DEAD) return EHLO_SAY_DEAD;
+    if (state->transaction == EHLO_TRANSACTION_CHUNKS) return EHLO_SAY_CHUNKING;
+    if (verb == EHLO_VERB_RCPT) return EHLO_SAY_NOTHING;
+    return verb == EHLO_VERB_DATA ? judge_data(state, offer) : EHLO_SAY_NESTED_MAIL;
+}
+
+static ehlo_standard judge_transaction(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
+{
+    int none = state->transaction == EHLO_TRANSACTION_NONE;
+    switch (verb) {
+    case EHLO_VERB_MAIL: return none ? EHLO_SAY_NOTHING : judge_inside(state, offer, verb);
+    case EHLO_VERB_RCPT:
+    case EHLO_VERB_DATA: return none ? EHLO_SAY_MAIL_FIRST : judge_inside(state, offer, verb);
+    case EHLO_VERB_BDAT: return judge_bdat(state);
+    case EHLO_VERB_STARTTLS:
+    case EHLO_VERB_AUTH: /* RFC 4954 4 */
+    case EHLO_VERB_ETRN:
+    case EHLO_VERB_XCLIENT: return none ? EHLO_SAY_NOTHING : EHLO_SAY_SEQUENCE;
+    default: return EHLO_SAY_NOTHING;
+    }
+}
+
+ehlo_standard ehlo_rules_judge(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
+{
+    ehlo_standard no;
+    if (verb == EHLO_VERB_EHLO || verb == EHLO_VERB_HELO || verb == EHLO_VERB_LHLO) {
+        no = judge_hello(offer, verb);
+        if (no != EHLO_SAY_NOTHING) return no;
+    }
+    no = judge_extension(state, offer, verb);
+    if (no == EHLO_SAY_NOTHING) no = judge_order(state, verb);
+    if (no == EHLO_SAY_NOTHING) no = judge_security(state, offer, verb);
+    if (no == EHLO_SAY_NOTHING) no = judge_transaction(state, offer, verb);
+    return no;
+}

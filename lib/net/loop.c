@@ -1,0 +1,305 @@
+/* lib/net/loop.c - rounds, timers, posted work and the end. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "loop.h"
+
+#include "conn.h"
+#include "listener.h"
+#include "service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { INPUT_SIZE = 262144, NOT_ASKED = -1 };
+
+/* The loop that this thread is inside of. */
+static _Thread_local ehlo_loop *inside;
+
+static uint64_t clock_ms(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+/* -- life ------------------------------------------------------------------------------------------- */
+
+static void inbox_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
+{
+    (void)source;
+    (void)events;
+    ehlo_inbox_quiet(&loop->inbox);
+    ehlo_inbox_run(&loop->inbox, loop);
+}
+
+static int loop_open(ehlo_loop *loop)
+{
+    if (ehlo_inbox_init(&loop->inbox) != 0) return EHLO_ERR_SYSTEM;
+    loop->inbox.source.ready = inbox_ready;
+    loop->poller = ehlo_poller_new();
+    if (loop->poller != NULL) {
+        if (ehlo_poller_add(loop->poller, &loop->inbox.source, EHLO_POLL_READ) == 0) return EHLO_OK;
+        ehlo_poller_free(loop->poller);
+    }
+    ehlo_inbox_close(&loop->inbox);
+    return EHLO_ERR_SYSTEM;
+}
+
+int ehlo_loop_new_sized(ehlo_loop **result, const ehlo_loop_config *cfg, size_t cfg_size)
+{
+    ehlo_loop_config own = { 0 };
+    if (cfg != NULL) memcpy(&own, cfg, cfg_size < sizeof own ? cfg_size : sizeof own);
+    ehlo_loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL) return EHLO_ERR_MEMORY;
+    loop->input_size = own.input_size != 0 ? own.input_size : INPUT_SIZE;
+    loop->stop_seen = NOT_ASKED;
+    atomic_init(&loop->stop_ms, NOT_ASKED);
+    loop->now = clock_ms();
+    loop->input = malloc(loop->input_size);
+    int error = loop->input != NULL ? loop_open(loop) : EHLO_ERR_MEMORY;
+    if (error != EHLO_OK) {
+        free(loop->input);
+        free(loop);
+        return error;
+    }
+    *result = loop;
+    return EHLO_OK;
+}
+
+static void close_listeners(ehlo_loop *loop)
+{
+    while (loop->listeners != NULL) ehlo_listener_close(loop->listeners);
+}
+
+static void end_connections(ehlo_loop *loop)
+{
+    for (uint32_t i = 0; i < loop->conns.used; i++) {
+        ehlo_conn *conn = loop->conns.table[i].conn;
+        if (conn != NULL) conn->driver->end(conn);
+    }
+}
+
+void ehlo_loop_free(ehlo_loop *loop)
+{
+    if (loop == NULL) return;
+    ehlo_loop *outer = ehlo_loop_enter(loop);
+    close_listeners(loop);
+    end_connections(loop);
+    while (loop->inbox.first != NULL) ehlo_inbox_run(&loop->inbox, loop);
+    ehlo_loop_leave(loop, outer);
+    ehlo_inbox_close(&loop->inbox);
+    ehlo_poller_free(loop->poller);
+    ehlo_timers_free(&loop->timers);
+    free(loop->conns.table);
+    free(loop->input);
+    free(loop);
+    ehlo_lender_forget();
+}
+
+ehlo_loop *ehlo_loop_enter(ehlo_loop *loop)
+{
+    ehlo_loop *outer = inside;
+    inside = loop;
+    if (loop->depth++ == 0) loop->now = clock_ms();
+    return outer;
+}
+
+static void free_dead(ehlo_loop *loop)
+{
+    while (loop->dead != NULL) {
+        ehlo_source *source = loop->dead;
+        loop->dead = source->next_dead;
+        free(source);
+    }
+}
+
+void ehlo_loop_leave(ehlo_loop *loop, ehlo_loop *outer)
+{
+    inside = outer;
+    if (--loop->depth == 0) free_dead(loop);
+}
+
+int ehlo_loop_inside(const ehlo_loop *loop)
+{
+    return inside == loop;
+}
+
+void ehlo_loop_free_later(ehlo_loop *loop, ehlo_source *source)
+{
+    source->next_dead = loop->dead;
+    loop->dead = source;
+}
+
+void ehlo_loop_close_source(ehlo_loop *loop, ehlo_source *source)
+{
+    ehlo_poller_remove(loop->poller, source);
+    close(source->fd);
+    source->fd = -1;
+}
+
+/* -- rounds ----------------------------------------------------------------------------------------- */
+
+static int timeout_at(const ehlo_loop *loop, uint64_t now)
+{
+    uint64_t due = ehlo_timers_due(&loop->timers);
+    if (due == UINT64_MAX) return -1;
+    if (due <= now) return 0;
+    return due - now < INT32_MAX ? (int)(due - now) : INT32_MAX;
+}
+
+int ehlo_loop_timeout(const ehlo_loop *loop)
+{
+    return timeout_at(loop, clock_ms());
+}
+
+static int shorter(int a, int b)
+{
+    if (a < 0) return b;
+    return b < 0 || a < b ? a : b;
+}
+
+static void end_grace(ehlo_loop *loop, void *arg)
+{
+    (void)arg;
+    end_connections(loop);
+}
+
+static void stop_connections(ehlo_loop *loop)
+{
+    close_listeners(loop);
+    for (uint32_t i = 0; i < loop->conns.used; i++) {
+        ehlo_conn *conn = loop->conns.table[i].conn;
+        if (conn != NULL) conn->driver->stop(conn);
+    }
+}
+
+/* Does what ehlo_loop_stop asked for; a later call may have asked for less grace. */
+static void heed_stop(ehlo_loop *loop)
+{
+    int ms = atomic_load(&loop->stop_ms);
+    if (ms == loop->stop_seen) return;
+    if (loop->stop_seen == NOT_ASKED) stop_connections(loop);
+    loop->stop_seen = ms;
+    uint64_t due = loop->now + (uint64_t)ms;
+    if (ehlo_timer_runs(&loop->grace) && loop->grace.due <= due) return;
+    loop->grace.fn = end_grace;
+    if (ms == 0 || ehlo_loop_time(loop, &loop->grace, due) != EHLO_OK) end_connections(loop);
+}
+
+static int is_done(const ehlo_loop *loop)
+{
+    return loop->stop_seen != NOT_ASKED && loop->conns.count == 0;
+}
+
+static void handle_ready(ehlo_loop *loop)
+{
+    unsigned events;
+    ehlo_source *source;
+    while ((source = ehlo_poller_next(loop->poller, &events)) != NULL) source->ready(loop, source, events);
+    while (ehlo_timers_due(&loop->timers) <= loop->now) {
+        ehlo_timer *timer = ehlo_timers_pop(&loop->timers);
+        timer->fn(loop, timer->arg);
+    }
+    heed_stop(loop);
+}
+
+static int run_round(ehlo_loop *loop, int timeout)
+{
+    if (ehlo_poller_wait(loop->poller, timeout) != 0) return EHLO_ERR_SYSTEM;
+    ehlo_loop *outer = ehlo_loop_enter(loop);
+    handle_ready(loop);
+    ehlo_loop_leave(loop, outer);
+    return is_done(loop) ? 0 : 1;
+}
+
+int ehlo_loop_step(ehlo_loop *loop, int max_ms)
+{
+    if (loop->depth != 0) return EHLO_ERR_REENTRY;
+    return is_done(loop) ? 0 : run_round(loop, shorter(ehlo_loop_timeout(loop), max_ms));
+}
+
+/* The time as of the round before is good enough: a timer comes no later than that round was long. */
+int ehlo_loop_run(ehlo_loop *loop)
+{
+    int result = ehlo_loop_step(loop, 0);
+    while (result > 0) result = run_round(loop, timeout_at(loop, loop->now));
+    ehlo_lender_forget(); /* this thread may be about to end, and another one to free the loop */
+    return result;
+}
+
+int ehlo_loop_fd(const ehlo_loop *loop)
+{
+    return ehlo_poller_fd(loop->poller);
+}
+
+uint64_t ehlo_loop_now(const ehlo_loop *loop)
+{
+    return loop->now;
+}
+
+size_t ehlo_loop_connections(const ehlo_loop *loop)
+{
+    return loop->conns.count;
+}
+
+/* -- timers ----------------------------------------------------------------------------------------- */
+
+int ehlo_loop_time(ehlo_loop *loop, ehlo_timer *timer, uint64_t due)
+{
+    return ehlo_timers_start(&loop->timers, timer, due > loop->now ? due : loop->now + 1);
+}
+
+/* Between rounds the loop's time stands still, but the caller's does not. */
+int ehlo_timer_start(ehlo_loop *loop, ehlo_timer *timer, uint32_t ms, void (*fn)(ehlo_loop *loop, void *arg), void *arg)
+{
+    if (loop->depth == 0) loop->now = clock_ms();
+    timer->fn = fn;
+    timer->arg = arg;
+    return ehlo_loop_time(loop, timer, loop->now + ms);
+}
+
+void ehlo_timer_stop(ehlo_loop *loop, ehlo_timer *timer)
+{
+    ehlo_timers_stop(&loop->timers, timer);
+}
+
+/* -- from any thread -------------------------------------------------------------------------------- */
+
+typedef struct posted_call {
+    ehlo_item item;
+    void (*fn)(ehlo_loop *loop, void *arg);
+    void *arg;
+} posted_call;
+
+static void run_posted_call(ehlo_loop *loop, ehlo_item *item)
+{
+    posted_call call = *(posted_call *)item;
+    free(item);
+    call.fn(loop, call.arg);
+}
+
+int ehlo_loop_post(ehlo_loop *loop, void (*fn)(ehlo_loop *loop, void *arg), void *arg)
+{
+    posted_call *call = malloc(sizeof *call);
+    if (call == NULL) return EHLO_ERR_MEMORY;
+    call->item.run = run_posted_call;
+    call->fn = fn;
+    call->arg = arg;
+    ehlo_inbox_put(&loop->inbox, &call->item);
+    return EHLO_OK;
+}
+
+void ehlo_loop_stop(ehlo_loop *loop, int grace_ms)
+{
+    if (grace_ms < 0) grace_ms = 0;
+    int asked = atomic_load(&loop->stop_ms);
+    while (asked == NOT_ASKED || grace_ms < asked) {
+        if (atomic_compare_exchange_weak(&loop->stop_ms, &asked, grace_ms)) break;
+    }
+    ehlo_inbox_wake(&loop->inbox);
+}

@@ -1,0 +1,44 @@
+/* lib/net/loop.h - what an event loop consists of. */
+#ifndef EHLO_NET_LOOP_H
+#define EHLO_NET_LOOP_H
+
+#include "inbox.h"
+#include "poller.h"
+#include "slots.h"
+#include "timer.h"
+
+#include <stdatomic.h>
+
+struct ehlo_loop {
+    ehlo_poller *poller;
+    ehlo_timers timers;
+    ehlo_inbox inbox;
+    ehlo_slots conns;
+    ehlo_listener *listeners;
+    ehlo_conn *driven; /* the connection whose session is running now, NULL if none is */
+    ehlo_source *dead; /* closed in this round */
+    char *input;       /* the receive buffer; nothing in it outlives the handling of one event */
+    size_t input_size;
+    uint64_t now;
+    unsigned depth;     /* how often ehlo_loop_enter was called */
+    int stop_seen;      /* the grace that was acted upon; -1: none */
+    atomic_int stop_ms; /* the grace that was asked for; -1: none */
+    ehlo_timer grace;
+};
+
+/* Around all that runs callbacks: takes the time, makes the loop the one this thread is in, and frees what was
+ * closed once nothing can refer to it any more. Gives the loop to be handed to ehlo_loop_leave. */
+ehlo_loop *ehlo_loop_enter(ehlo_loop *loop);
+void ehlo_loop_leave(ehlo_loop *loop, ehlo_loop *outer);
+/* 1 if called from inside this loop, on its thread. */
+int ehlo_loop_inside(const ehlo_loop *loop);
+
+/* Runs timer until due, at the earliest a millisecond from now: a round must end. EHLO_ERR_MEMORY. */
+int ehlo_loop_time(ehlo_loop *loop, ehlo_timer *timer, uint64_t due);
+
+/* No more events from it; its descriptor is closed. */
+void ehlo_loop_close_source(ehlo_loop *loop, ehlo_source *source);
+/* Frees the memory that starts at source, which is closed, after this round. */
+void ehlo_loop_free_later(ehlo_loop *loop, ehlo_source *source);
+
+#endif

@@ -1,0 +1,64 @@
+/* lib/net/stash.c - octets that a session left, kept until it takes them. */
+#include "stash.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct ehlo_stash {
+    size_t start; /* what is kept is bytes[start..end) */
+    size_t end;
+    size_t size;
+    char bytes[];
+};
+
+enum { STASH_MIN = 64 - (int)sizeof(struct ehlo_stash) };
+
+void ehlo_wipe(void *bytes, size_t len)
+{
+    static void *(*const volatile set)(void *, int, size_t) = memset;
+    set(bytes, 0, len);
+}
+
+ehlo_str ehlo_stash_view(const ehlo_stash *stash)
+{
+    if (stash == NULL) return ehlo_str_make(NULL, 0);
+    return ehlo_str_make(stash->bytes + stash->start, stash->end - stash->start);
+}
+
+/* What it held may have been a password's half. */
+static void stash_free(ehlo_stash **stash)
+{
+    if (*stash == NULL) return;
+    ehlo_wipe((*stash)->bytes, (*stash)->end);
+    free(*stash);
+    *stash = NULL;
+}
+
+/* Sizes double, so that a line that grows octet by octet is not moved at each of them. */
+static ehlo_stash *stash_new(size_t len)
+{
+    size_t size = STASH_MIN;
+    while (size < len) size = 2 * size + sizeof(struct ehlo_stash);
+    ehlo_stash *stash = malloc(sizeof *stash + size);
+    if (stash != NULL) stash->size = size;
+    return stash;
+}
+
+int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len)
+{
+    if (len == 0 || *stash == NULL || (*stash)->size < len) stash_free(stash);
+    if (len == 0) return EHLO_OK;
+    if (*stash == NULL) *stash = stash_new(len);
+    if (*stash == NULL) return EHLO_ERR_MEMORY;
+    memcpy((*stash)->bytes, bytes, len);
+    (*stash)->start = 0;
+    (*stash)->end = len;
+    return EHLO_OK;
+}
+
+void ehlo_stash_drop(ehlo_stash **stash, size_t len)
+{
+    if (*stash == NULL) return;
+    (*stash)->start += len;
+    if ((*stash)->start >= (*stash)->end) stash_free(stash);
+}

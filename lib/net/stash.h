@@ -1,0 +1,19 @@
+/* lib/net/stash.h - octets that a session left, kept until it takes them. NULL is the empty stash. */
+#ifndef EHLO_NET_STASH_H
+#define EHLO_NET_STASH_H
+
+#include <ehlo/types.h>
+
+typedef struct ehlo_stash ehlo_stash;
+
+/* What is kept; valid until the stash changes. */
+ehlo_str ehlo_stash_view(const ehlo_stash *stash);
+/* Keeps these octets, which lie elsewhere, instead of what was kept. EHLO_ERR_MEMORY. */
+int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len);
+/* Drops the first len octets; costs nothing, however often it is called. */
+void ehlo_stash_drop(ehlo_stash **stash, size_t len);
+
+/* Overwrites what may have been secret; not optimised away. */
+void ehlo_wipe(void *bytes, size_t len);
+
+#endif
