@@ -19,21 +19,27 @@
     } while (0)
 
 enum {
-    USE_LMTP = 1, USE_LENDER = 2, USE_ALL_EXTENSIONS = 4, USE_LENIENT_BODY = 8, USE_SMALL_LIMITS = 16,
-    USE_EARLY_INPUT = 32, USE_STRICT_8BIT = 64, USE_NO_RESULT = 128
+    USE_LMTP = 1,
+    USE_LENDER = 2,
+    USE_ALL_EXTENSIONS = 4,
+    USE_LENIENT_BODY = 8,
+    USE_SMALL_LIMITS = 16,
+    USE_EARLY_INPUT = 32,
+    USE_STRICT_8BIT = 64,
+    USE_NO_RESULT = 128
 };
 enum { END_CLOSE, END_EOF, END_LOST, END_SHUTDOWN, END_COUNT };
 
 /* What the head of the input chooses. */
 typedef struct manner {
-    uint8_t use;        /* USE_* */
-    size_t chunk;       /* octets offered at once; 0: all */
-    size_t write;       /* octets taken by a write; 0: all */
-    uint8_t defer;      /* bit n: the n-th decision (mod 8) is answered later; bits 2 and 5 also: inside */
-    size_t body;        /* octets taken by on_body; 0: all */
-    uint8_t refuse;     /* bit n: the n-th decision (mod 8) is a refusal */
-    unsigned fail;      /* the n-th write or loan fails; 0: none */
-    int end;            /* END_* */
+    uint8_t use;    /* USE_* */
+    size_t chunk;   /* octets offered at once; 0: all */
+    size_t write;   /* octets taken by a write; 0: all */
+    uint8_t defer;  /* bit n: the n-th decision (mod 8) is answered later; bits 2 and 5 also: inside */
+    size_t body;    /* octets taken by on_body; 0: all */
+    uint8_t refuse; /* bit n: the n-th decision (mod 8) is a refusal */
+    unsigned fail;  /* the n-th write or loan fails; 0: none */
+    int end;        /* END_* */
 } manner;
 
 enum { HEAD = 8 };
@@ -90,7 +96,7 @@ static int decide(run *r, ehlo_token token, ehlo_reply *reply, unsigned refusal)
 {
     unsigned n = r->decisions++ % 8;
     int later = (r->how->defer >> n) & 1;
-    ehlo_reply answer = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply answer = { 0, { 0, 0, 0 }, { NULL, 0 } };
     MUST(token != 0 && r->pending == 0);
     if ((r->how->refuse >> n) & 1) answer.code = (uint16_t)refusal;
     if (!later) {
@@ -336,8 +342,9 @@ static void configure(ehlo_service_config *c, uint8_t use)
 
 static void begin(run *r, const manner *how, void **service_mem, void **session_mem)
 {
-    ehlo_server_callbacks cb = {on_write, on_connect, on_hello, on_mail, on_rcpt, on_data, on_body, on_message,
-                                on_result, on_auth, on_starttls, on_command, on_reset, on_close, NULL};
+    ehlo_server_callbacks cb = { on_write,    on_connect, on_hello,   on_mail,   on_rcpt,
+                                 on_data,     on_body,    on_message, on_result, on_auth,
+                                 on_starttls, on_command, on_reset,   on_close,  NULL };
     ehlo_service_config config;
     ehlo_service *service;
     memset(r, 0, sizeof *r);
@@ -407,7 +414,8 @@ static void talk(run *r, const uint8_t *bytes, size_t len, size_t input_min)
         while (move(r)) continue;
         if (ehlo_server_wants(r->session) & EHLO_WANT_CLOSE) return;
         MUST(ehlo_server_wants(r->session) & EHLO_WANT_READ);
-        if (offered < len) offered += r->how->chunk == 0 || r->how->chunk > len - offered ? len - offered : r->how->chunk;
+        if (offered < len)
+            offered += r->how->chunk == 0 || r->how->chunk > len - offered ? len - offered : r->how->chunk;
         size_t used = offered > done ? offer(r, bytes + done, offered - done, input_min) : 0;
         done += used;
         if (offered == len && (used == 0 || done == len) && !move(r)) return;
@@ -443,7 +451,7 @@ static void do_run(run *r, const manner *how, const uint8_t *bytes, size_t len)
 
 static manner read_head(const uint8_t *head)
 {
-    manner how = {0};
+    manner how = { 0 };
     how.use = head[0];
     how.chunk = head[1];
     how.write = head[2];

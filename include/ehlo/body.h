@@ -25,7 +25,8 @@
  * is a view ends at bytes + *used, so one that is taken in part can also be taken up again by the octets of it
  * that are left.
  *
- * The message that arrives when x is encoded, and then decoded by any policy, is canon(x): x with every bare LF turned into CRLF (or x refused, under reject), every bare CR into SP (or x refused), and
+ * The message that arrives when x is encoded, and then decoded by any policy, is canon(x): x with every bare
+ * LF turned into CRLF (or x refused, under reject), every bare CR into SP (or x refused, the default), and
  * then, if the result is not empty and does not end in CRLF, with CRLF added. So canon(x) = x for every x
  * that is empty or is made of whole lines without bare octets, and the empty message stays empty. */
 #ifndef EHLO_BODY_H

@@ -63,53 +63,53 @@ enum {
 /* What a service offers and how far it goes. Zero it; every zero means the default that is written beside
  * it. Nothing is kept of it: text is copied. RFC numbers are minimum capacities (RFC 5321 4.5.3). */
 typedef struct ehlo_service_config {
-    ehlo_str hostname;   /* names us in greeting, hello and QUIT replies; a domain or literal. Required */
-    ehlo_str greeting;   /* behind it in the 220 line; "ESMTP" or "LMTP" */
-    unsigned flags;      /* EHLO_SERVICE_* */
-    uint32_t extensions; /* EHLO_CAP_*; 0: SIZE 8BITMIME PIPELINING CHUNKING BINARYMIME
+    ehlo_str hostname;        /* names us in greeting, hello and QUIT replies; a domain or literal. Required */
+    ehlo_str greeting;        /* behind it in the 220 line; "ESMTP" or "LMTP" */
+    unsigned flags;           /* EHLO_SERVICE_* */
+    uint32_t extensions;      /* EHLO_CAP_*; 0: SIZE 8BITMIME PIPELINING CHUNKING BINARYMIME
                             ENHANCEDSTATUSCODES SMTPUTF8 HELP, which ask nothing of the application but to keep
                             octets as they are. The others are promises of the application's: it gets their
                             parameters and must honour them */
     ehlo_str auth_mechanisms; /* "PLAIN LOGIN"; required with EHLO_CAP_AUTH */
-    ehlo_str keywords;   /* the application's own EHLO lines, '\n' between: "XFOO 1\nXBAR" */
-    ehlo_str deliverby;  /* argument of DELIVERBY: the minimum seconds, or empty */
-    ehlo_str mt_priority; /* argument of MT-PRIORITY: the profile, or empty */
-    uint32_t hold_max;   /* FUTURERELEASE: seconds at most; 604800 (a week) */
-    ehlo_str hold_until; /* FUTURERELEASE: latest date-time, RFC 3339 UTC; "9999-12-31T23:59:59Z" */
-    ehlo_str xclient;    /* argument of XCLIENT: the attributes; "NAME ADDR PORT PROTO HELO LOGIN" */
+    ehlo_str keywords;        /* the application's own EHLO lines, '\n' between: "XFOO 1\nXBAR" */
+    ehlo_str deliverby;       /* argument of DELIVERBY: the minimum seconds, or empty */
+    ehlo_str mt_priority;     /* argument of MT-PRIORITY: the profile, or empty */
+    uint32_t hold_max;        /* FUTURERELEASE: seconds at most; 604800 (a week) */
+    ehlo_str hold_until;      /* FUTURERELEASE: latest date-time, RFC 3339 UTC; "9999-12-31T23:59:59Z" */
+    ehlo_str xclient;         /* argument of XCLIENT: the attributes; "NAME ADDR PORT PROTO HELO LOGIN" */
 
-    unsigned leniencies; /* EHLO_SYNTAX_* beyond the strict grammar (COLON_SPACE is on, see STRICT_COLON) */
-    uint8_t bare_cr;     /* ehlo_bare_policy in DATA; reject */
-    uint8_t bare_lf;     /* likewise */
+    unsigned leniencies;    /* EHLO_SYNTAX_* beyond the strict grammar (COLON_SPACE is on, see STRICT_COLON) */
+    uint8_t bare_cr;        /* ehlo_bare_policy in DATA; reject */
+    uint8_t bare_lf;        /* likewise */
     uint32_t text_line_max; /* longest line of DATA without CRLF; 0: any length, as it is */
 
-    uint64_t max_size;       /* octets of a message; 52428800 (50 MiB); EHLO_UNLIMITED: none, and SIZE 0 is offered */
-    uint64_t drain_max;      /* octets of a refused message or chunk still read, to answer it in order; beyond it the
+    uint64_t max_size;         /* octets of a message; 52428800 (50 MiB); EHLO_UNLIMITED: none, and SIZE 0 is offered */
+    uint64_t drain_max;        /* octets of a refused message or chunk still read, to answer it in order; beyond it the
                                 session answers and closes; max(2 * max_size, 16 MiB) */
-    uint32_t line_max;       /* octets of a command line with CRLF; 2048; at least 512 */
-    uint32_t line_drain_max; /* octets of an over-long line still read; 1 MiB; then 421 */
-    uint32_t auth_line_max;  /* octets of an AUTH line with CRLF, when AUTH is offered; 12288 */
-    uint32_t path_max;       /* octets of a path; 322 */
-    uint32_t max_recipients; /* per transaction; 1000; beyond: 452 4.5.3 */
-    uint32_t max_messages;   /* per session, offered as LIMITS MAILMAX; 0: any number; beyond: 421 */
+    uint32_t line_max;         /* octets of a command line with CRLF; 2048; at least 512 */
+    uint32_t line_drain_max;   /* octets of an over-long line still read; 1 MiB; then 421 */
+    uint32_t auth_line_max;    /* octets of an AUTH line with CRLF, when AUTH is offered; 12288 */
+    uint32_t path_max;         /* octets of a path; 322 */
+    uint32_t max_recipients;   /* per transaction; 1000; beyond: 452 4.5.3 */
+    uint32_t max_messages;     /* per session, offered as LIMITS MAILMAX; 0: any number; beyond: 421 */
     uint32_t max_rcpt_domains; /* offered as LIMITS RCPTDOMAINMAX, enforced by the application; 0: not offered */
-    uint32_t max_bad;        /* bad commands (500-504 and 555 of the library's own, AUTH failures) in a row without
+    uint32_t max_bad;          /* bad commands (500-504 and 555 of the library's own, AUTH failures) in a row without
                                 an accepted MAIL, RCPT or message; 20; beyond: 421 */
     uint32_t max_idle_commands; /* NOOP RSET VRFY EXPN HELP EHLO and tiny chunks between two accepted MAIL, RCPT,
                                    messages or longer chunks; 1000; beyond: 421 */
-    uint32_t tiny_chunk;     /* a BDAT chunk of fewer octets is tiny; 16 */
-    uint64_t max_commands;   /* per session; 0: any number; beyond: 421 */
+    uint32_t tiny_chunk;        /* a BDAT chunk of fewer octets is tiny; 16 */
+    uint64_t max_commands;      /* per session; 0: any number; beyond: 421 */
     uint32_t max_auth_failures; /* per session; 10; beyond: 421 */
 
     uint32_t out_max; /* the output block; 1536 octets, raised to twice the largest reply (see reply_max) */
 
-    uint32_t command_ms;  /* for a whole command, from the reply before; 300000 (RFC 5321 4.5.3.2.7) */
-    uint32_t data_ms;     /* between octets of a message; 300000 */
-    uint32_t answer_ms;   /* for the application's answers; 600000; then 421 */
-    uint32_t write_ms;    /* for a peer that does not read; 300000; then closed */
-    uint32_t tls_ms;      /* for a handshake; 60000 */
-    uint32_t close_ms;    /* for the last reply to leave; 10000 */
-    uint32_t data_rate;   /* least octets per second of a message, while we are ready to read; 500 */
+    uint32_t command_ms;         /* for a whole command, from the reply before; 300000 (RFC 5321 4.5.3.2.7) */
+    uint32_t data_ms;            /* between octets of a message; 300000 */
+    uint32_t answer_ms;          /* for the application's answers; 600000; then 421 */
+    uint32_t write_ms;           /* for a peer that does not read; 300000; then closed */
+    uint32_t tls_ms;             /* for a handshake; 60000 */
+    uint32_t close_ms;           /* for the last reply to leave; 10000 */
+    uint32_t data_rate;          /* least octets per second of a message, while we are ready to read; 500 */
     uint32_t data_rate_grace_ms; /* before the rate counts; 60000; UINT32_MAX: no minimum rate */
 
     ehlo_lender lender; /* lend NULL: each session has its output block in its own memory */
@@ -306,7 +306,7 @@ EHLO_API unsigned ehlo_server_wants(const ehlo_server *s);
 /* When tick has something to do; UINT64_MAX for never. It may move later without notice. */
 EHLO_API uint64_t ehlo_server_deadline(const ehlo_server *s);
 
-EHLO_API const ehlo_peer *ehlo_server_peer(const ehlo_server *s);          /* as given to init */
+EHLO_API const ehlo_peer *ehlo_server_peer(const ehlo_server *s);           /* as given to init */
 EHLO_API const ehlo_tls_facts *ehlo_server_tls_facts(const ehlo_server *s); /* NULL outside TLS, or if not given */
 EHLO_API void *ehlo_server_user(const ehlo_server *s);
 EHLO_API const ehlo_service *ehlo_server_service(const ehlo_server *s);

@@ -181,10 +181,10 @@ typedef struct ehlo_mail {
 
 /* What RCPT says. */
 typedef struct ehlo_rcpt {
-    ehlo_path path;   /* the forward-path; domain empty: postmaster */
-    ehlo_str params;  /* as written behind the path */
-    uint32_t present; /* EHLO_PARAM_* */
-    uint8_t notify;   /* EHLO_NOTIFY_*, or'ed */
+    ehlo_path path;      /* the forward-path; domain empty: postmaster */
+    ehlo_str params;     /* as written behind the path */
+    uint32_t present;    /* EHLO_PARAM_* */
+    uint8_t notify;      /* EHLO_NOTIFY_*, or'ed */
     uint8_t rrvs_action; /* 'C' continue, 'R' reject; 0 if not said */
     ehlo_str orcpt_type; /* "rfc822" */
     ehlo_str orcpt;      /* xtext, as written (with orcpt_type utf-8: RFC 6533 3 utf-8-addr-xtext) */

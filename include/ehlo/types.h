@@ -70,9 +70,9 @@ enum {
     EHLO_ERR_UNSUPPORTED = -9, /* this build or platform cannot do it */
     EHLO_ERR_SYSTEM = -10,     /* the operating system refused; errno says why */
 
-    EHLO_ERR_FATAL = -100,     /* never returned; errors at or below it end the session */
-    EHLO_ERR_MEMORY = -101,    /* the lender had no output block */
-    EHLO_ERR_TRANSPORT = -102  /* the write callback said that the transport is gone */
+    EHLO_ERR_FATAL = -100,    /* never returned; errors at or below it end the session */
+    EHLO_ERR_MEMORY = -101,   /* the lender had no output block */
+    EHLO_ERR_TRANSPORT = -102 /* the write callback said that the transport is gone */
 };
 
 /* A short English sentence for a result; static storage; never NULL, whatever the value. */

@@ -84,8 +84,7 @@ static int queue(ehlo_server *s, const ehlo_reply *reply)
 /* MAIL, RCPT or DATA granted by silence: what nearly every answer is. */
 static int is_plain_grant(const ehlo_server *s, const ehlo_reply *reply)
 {
-    return s->question >= EHLO_ASKED_MAIL && s->question <= EHLO_ASKED_DATA && reply->code == 0 &&
-           reply->text.len == 0;
+    return s->question >= EHLO_ASKED_MAIL && s->question <= EHLO_ASKED_DATA && reply->code == 0 && reply->text.len == 0;
 }
 
 static void grant(ehlo_server *s)
@@ -101,8 +100,10 @@ static int accept_other(ehlo_server *s, const ehlo_reply *reply)
     uint32_t before = ehlo_out_length(&s->out), added;
     unsigned code = reply->code;
     int err;
-    if (code == 0) code = ehlo_answer_code(question, (ehlo_verb)s->verb);
-    else if (!ehlo_answer_allowed(question, (ehlo_verb)s->verb, code)) return EHLO_ERR_ARG;
+    if (code == 0)
+        code = ehlo_answer_code(question, (ehlo_verb)s->verb);
+    else if (!ehlo_answer_allowed(question, (ehlo_verb)s->verb, code))
+        return EHLO_ERR_ARG;
     s->answer_code = (uint16_t)code;
     if (is_silent(s, code)) return EHLO_OK;
     err = queue(s, reply);
@@ -165,8 +166,10 @@ static void conclude_data(ehlo_server *s)
 
 static void conclude_chunk(ehlo_server *s)
 {
-    if (succeeded(s)) ehlo_session_chunk_begin(s);
-    else ehlo_session_chunk_refused(s);
+    if (succeeded(s))
+        ehlo_session_chunk_begin(s);
+    else
+        ehlo_session_chunk_refused(s);
 }
 
 static void conclude_message(ehlo_server *s)
@@ -217,11 +220,11 @@ static void conclude_command(ehlo_server *s)
 }
 
 static void (*const conclusions[])(ehlo_server *s) = {
-    [EHLO_ASKED_CONNECT] = conclude_connect,   [EHLO_ASKED_HELLO] = conclude_hello,
-    [EHLO_ASKED_MAIL] = conclude_mail,         [EHLO_ASKED_RCPT] = conclude_rcpt,
-    [EHLO_ASKED_DATA] = conclude_data,         [EHLO_ASKED_CHUNK] = conclude_chunk,
-    [EHLO_ASKED_MESSAGE] = conclude_message,   [EHLO_ASKED_RESULT] = conclude_result,
-    [EHLO_ASKED_AUTH] = conclude_auth,         [EHLO_ASKED_STARTTLS] = conclude_starttls,
+    [EHLO_ASKED_CONNECT] = conclude_connect, [EHLO_ASKED_HELLO] = conclude_hello,
+    [EHLO_ASKED_MAIL] = conclude_mail,       [EHLO_ASKED_RCPT] = conclude_rcpt,
+    [EHLO_ASKED_DATA] = conclude_data,       [EHLO_ASKED_CHUNK] = conclude_chunk,
+    [EHLO_ASKED_MESSAGE] = conclude_message, [EHLO_ASKED_RESULT] = conclude_result,
+    [EHLO_ASKED_AUTH] = conclude_auth,       [EHLO_ASKED_STARTTLS] = conclude_starttls,
     [EHLO_ASKED_COMMAND] = conclude_command,
 };
 

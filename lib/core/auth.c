@@ -3,7 +3,7 @@
 
 static void ask(ehlo_server *s, ehlo_str mechanism, ehlo_str response)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token = ehlo_session_ask(s, EHLO_ASKED_AUTH, EHLO_VERB_AUTH);
     int verdict = EHLO_OK;
     if (s->service->callbacks.on_auth != NULL) {
@@ -29,8 +29,8 @@ void ehlo_session_auth(ehlo_server *s, ehlo_str argument)
 
 void ehlo_session_auth_cancel(ehlo_server *s)
 {
-    const ehlo_str nothing = {NULL, 0};
-    ehlo_reply ignored = {0, {0, 0, 0}, {NULL, 0}};
+    const ehlo_str nothing = { NULL, 0 };
+    ehlo_reply ignored = { 0, { 0, 0, 0 }, { NULL, 0 } };
     if (s->service->callbacks.on_auth == NULL) return;
     s->running = EHLO_RUNNING_CALLBACK;
     (void)s->service->callbacks.on_auth(s, 0, nothing, nothing, &ignored, s->user);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "chars.h"
+
 /* -- faults ----------------------------------------------------------------------------------------- */
 
 static int is_path_rule(ehlo_rule rule)
@@ -42,7 +44,7 @@ static int has_argument(ehlo_server *s, ehlo_str argument)
 
 static void run_hello(ehlo_server *s, const ehlo_command_line *line)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_hello hello;
     ehlo_token token;
     int verdict = EHLO_OK;
@@ -98,7 +100,7 @@ static int too_many_messages(const ehlo_server *s)
 
 static void ask_mail(ehlo_server *s, const ehlo_mail *mail)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token;
     int verdict = EHLO_OK;
     ehlo_state_mail(&s->state, mail);
@@ -124,15 +126,17 @@ static void run_mail(ehlo_server *s, const ehlo_command_line *line)
         return;
     }
     no = judge_mail(s, &mail);
-    if (no != EHLO_SAY_NOTHING) ehlo_session_bad(s, no);
-    else ask_mail(s, &mail);
+    if (no != EHLO_SAY_NOTHING)
+        ehlo_session_bad(s, no);
+    else
+        ask_mail(s, &mail);
 }
 
 /* -- RCPT ------------------------------------------------------------------------------------------- */
 
 static void ask_rcpt(ehlo_server *s, const ehlo_rcpt *rcpt)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token = ehlo_session_ask(s, EHLO_ASKED_RCPT, EHLO_VERB_RCPT);
     int verdict = EHLO_OK;
     if (s->service->callbacks.on_rcpt != NULL) {
@@ -181,7 +185,7 @@ static void run_quit(ehlo_server *s, const ehlo_command_line *line)
 
 static void ask_command(ehlo_server *s, const ehlo_command *command)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token = ehlo_session_ask(s, EHLO_ASKED_COMMAND, command->verb);
     int verdict = EHLO_OK;
     s->urgent = 1;
@@ -247,7 +251,7 @@ static void run_etrn(ehlo_server *s, const ehlo_command_line *line)
 
 static void run_starttls(ehlo_server *s, const ehlo_command_line *line)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token;
     int verdict = EHLO_OK;
     s->urgent = 1;
@@ -268,11 +272,11 @@ static void run_auth(ehlo_server *s, const ehlo_command_line *line)
 /* -- dispatch --------------------------------------------------------------------------------------- */
 
 static void (*const runners[EHLO_VERB_COUNT])(ehlo_server *s, const ehlo_command_line *line) = {
-    [EHLO_VERB_UNKNOWN] = run_plain, [EHLO_VERB_EHLO] = run_hello,        [EHLO_VERB_HELO] = run_hello,
-    [EHLO_VERB_LHLO] = run_hello,    [EHLO_VERB_MAIL] = run_mail,         [EHLO_VERB_RCPT] = run_rcpt,
-    [EHLO_VERB_RSET] = run_rset,     [EHLO_VERB_NOOP] = run_plain,        [EHLO_VERB_QUIT] = run_quit,
-    [EHLO_VERB_HELP] = run_plain,    [EHLO_VERB_VRFY] = run_vrfy,         [EHLO_VERB_EXPN] = run_vrfy,
-    [EHLO_VERB_VERB] = run_plain,    [EHLO_VERB_ETRN] = run_etrn,         [EHLO_VERB_STARTTLS] = run_starttls,
+    [EHLO_VERB_UNKNOWN] = run_plain, [EHLO_VERB_EHLO] = run_hello,    [EHLO_VERB_HELO] = run_hello,
+    [EHLO_VERB_LHLO] = run_hello,    [EHLO_VERB_MAIL] = run_mail,     [EHLO_VERB_RCPT] = run_rcpt,
+    [EHLO_VERB_RSET] = run_rset,     [EHLO_VERB_NOOP] = run_plain,    [EHLO_VERB_QUIT] = run_quit,
+    [EHLO_VERB_HELP] = run_plain,    [EHLO_VERB_VRFY] = run_vrfy,     [EHLO_VERB_EXPN] = run_vrfy,
+    [EHLO_VERB_VERB] = run_plain,    [EHLO_VERB_ETRN] = run_etrn,     [EHLO_VERB_STARTTLS] = run_starttls,
     [EHLO_VERB_AUTH] = run_auth,     [EHLO_VERB_XCLIENT] = run_plain,
 };
 
@@ -301,22 +305,22 @@ static void run(ehlo_server *s, const ehlo_command_line *line, size_t behind)
 static void run_refused(ehlo_server *s, const ehlo_command_line *line)
 {
     s->urgent = 1;
-    if (line->verb == EHLO_VERB_QUIT) runners[EHLO_VERB_QUIT](s, line);
-    else ehlo_session_bad(s, s->refused == 21 ? EHLO_SAY_HOST_NO_MAIL : EHLO_SAY_NO_SERVICE);
-}
-
-static int starts_with(ehlo_str line, const char *verb, size_t len)
-{
-    return line.len >= len && ehlo_domain_equal(ehlo_str_make(line.ptr, len), ehlo_str_make(verb, len));
+    if (line->verb == EHLO_VERB_QUIT)
+        runners[EHLO_VERB_QUIT](s, line);
+    else
+        ehlo_session_bad(s, s->refused == 21 ? EHLO_SAY_HOST_NO_MAIL : EHLO_SAY_NO_SERVICE);
 }
 
 /* A browser, or a page that makes one talk to us: nothing that follows is mail. */
 static int is_http(ehlo_str name)
 {
-    static const char *const methods[] = {"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS"};
+    static const ehlo_str methods[] = {
+        EHLO_LITERAL("GET"),  EHLO_LITERAL("POST"),    EHLO_LITERAL("PUT"),
+        EHLO_LITERAL("HEAD"), EHLO_LITERAL("CONNECT"), EHLO_LITERAL("OPTIONS"),
+    };
     size_t i;
     for (i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-        if (ehlo_domain_equal(name, ehlo_str_from(methods[i]))) return 1;
+        if (ehlo_chars_equal_nocase(name, methods[i])) return 1;
     }
     return 0;
 }
@@ -324,8 +328,9 @@ static int is_http(ehlo_str name)
 /* A line with NUL, bare CR or LF, or without a verb. If it meant to be BDAT, what follows is of unknown length. */
 static void run_malformed(ehlo_server *s, ehlo_str line)
 {
+    static const ehlo_str bdat = EHLO_LITERAL("BDAT");
     s->urgent = 1;
-    if (starts_with(line, "BDAT", 4)) {
+    if (ehlo_chars_start_nocase(line, bdat)) {
         ehlo_session_end_saying(s, EHLO_SAY_CHUNK_ARGUMENT, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
     } else {
         ehlo_session_bad(s, EHLO_SAY_MALFORMED);
@@ -334,10 +339,11 @@ static void run_malformed(ehlo_server *s, ehlo_str line)
 
 void ehlo_session_command(ehlo_server *s, ehlo_str line, size_t behind)
 {
+    static const ehlo_str auth = EHLO_LITERAL("AUTH");
     ehlo_command_line command;
     uint64_t max = s->service->config.max_commands;
     if (s->service->callbacks.on_trace != NULL) {
-        ehlo_session_trace(s, EHLO_TRACE_IN, line, starts_with(line, "AUTH", 4));
+        ehlo_session_trace(s, EHLO_TRACE_IN, line, ehlo_chars_start_nocase(line, auth));
     }
     if (max != 0 && ++s->commands > max) {
         ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);

@@ -1,23 +1,24 @@
 /* The peer's octets: lines to commands, the rest to message.c. */
 #include "intake.h"
 
-#include <string.h>
+#include "chars.h"
 
 /* RFC 4954 4: AUTH lines may be long; all others have the one limit. */
 static size_t line_limit(const ehlo_server *s, const char *bytes, size_t len)
 {
+    static const ehlo_str auth_verb = EHLO_LITERAL("AUTH ");
     const ehlo_service_config *c = &s->service->config;
     int auth = s->phase == EHLO_PHASE_AUTH;
     if (!(c->extensions & EHLO_CAP_AUTH)) return c->line_max;
-    if (!auth && len >= 5) auth = ehlo_domain_equal(ehlo_str_make(bytes, 5), ehlo_str_make("AUTH ", 5));
+    if (!auth) auth = ehlo_chars_start_nocase(ehlo_str_make(bytes, len), auth_verb);
     return auth && c->auth_line_max > c->line_max ? c->auth_line_max : c->line_max;
 }
 
 /* A BDAT line that is too long can't be drained and forgotten: its octets would be taken for commands. */
 static int is_bdat(const ehlo_server *s, const char *bytes, size_t len)
 {
-    return s->phase == EHLO_PHASE_COMMAND && len >= 4 &&
-           ehlo_domain_equal(ehlo_str_make(bytes, 4), ehlo_str_make("BDAT", 4));
+    static const ehlo_str bdat = EHLO_LITERAL("BDAT");
+    return s->phase == EHLO_PHASE_COMMAND && ehlo_chars_start_nocase(ehlo_str_make(bytes, len), bdat);
 }
 
 /* RFC 5321 4.5.3.1.9 and 4.5.3.1.4: one reply for an over-long line, and its tail is never a command. */
@@ -78,8 +79,10 @@ static size_t take_line(ehlo_server *s, const char *bytes, size_t len)
     if (line + 2 > s->service->config.line_max && line + 2 > line_limit(s, bytes, line)) {
         return begin_skipping(s, bytes, len);
     }
-    if (s->phase == EHLO_PHASE_AUTH) ehlo_session_auth_line(s, ehlo_str_make(bytes, line));
-    else ehlo_session_command(s, ehlo_str_make(bytes, line), len - line - 2);
+    if (s->phase == EHLO_PHASE_AUTH)
+        ehlo_session_auth_line(s, ehlo_str_make(bytes, line));
+    else
+        ehlo_session_command(s, ehlo_str_make(bytes, line), len - line - 2);
     return line + 2;
 }
 

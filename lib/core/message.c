@@ -47,8 +47,10 @@ static void refuse_saying(ehlo_server *s, ehlo_reply *reply)
         if (ehlo_session_say_reply(s, reply) != EHLO_OK) ehlo_session_say(s, EHLO_SAY_FAILED);
         return;
     }
-    if (hold_reply(s, reply) == EHLO_OK) start_draining(s);
-    else refuse(s, EHLO_SAY_CONTENT);
+    if (hold_reply(s, reply) == EHLO_OK)
+        start_draining(s);
+    else
+        refuse(s, EHLO_SAY_CONTENT);
 }
 
 /* More than drain_max octets behind a refusal: the reply is said at once, and the session is over. */
@@ -77,7 +79,7 @@ void ehlo_session_pay(ehlo_server *s, uint32_t results, ehlo_paying paying)
 
 static void ask_result(ehlo_server *s)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token = ehlo_session_ask(s, EHLO_ASKED_RESULT, EHLO_VERB_DATA);
     ehlo_session_verdict(s, s->service->callbacks.on_result(s, token, s->result, &reply, s->user), &reply);
 }
@@ -124,7 +126,7 @@ static size_t find_8bit(const char *bytes, size_t len)
 
 static size_t call_on_body(ehlo_server *s, const char *bytes, size_t len)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     size_t taken = len;
     int verdict;
     if (s->service->callbacks.on_body == NULL) return len;
@@ -175,9 +177,10 @@ static size_t deliver(ehlo_server *s, const char *bytes, size_t len)
         taken = call_on_body(s, bytes, ok);
         s->message_size += taken;
         if (s->stalled) return taken;
+        if (s->draining) drain(s, ok); /* refused: none of it was wanted */
     }
-    if (ok < len && !s->draining && s->phase < EHLO_PHASE_CLOSING) {
-        refuse(s, why);
+    if (ok < len && s->phase < EHLO_PHASE_CLOSING) {
+        if (!s->draining) refuse(s, why);
         drain(s, len - ok);
     }
     return len;
@@ -187,7 +190,7 @@ static size_t deliver(ehlo_server *s, const char *bytes, size_t len)
 
 static void ask_message(ehlo_server *s, int chunked)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_message message;
     ehlo_token token;
     int verdict = EHLO_OK;
@@ -215,7 +218,7 @@ static void start_body(ehlo_server *s, ehlo_phase phase)
 
 void ehlo_session_data(ehlo_server *s, size_t behind)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token;
     int verdict = EHLO_OK;
     s->urgent = 1;
@@ -239,8 +242,10 @@ void ehlo_session_data_begin(ehlo_server *s)
 static void data_end(ehlo_server *s)
 {
     s->phase = EHLO_PHASE_COMMAND;
-    if (s->draining) ehlo_session_pay(s, is_lmtp(s) ? s->state.recipients : 1, EHLO_PAYING_MESSAGE);
-    else ask_message(s, 0);
+    if (s->draining)
+        ehlo_session_pay(s, is_lmtp(s) ? s->state.recipients : 1, EHLO_PAYING_MESSAGE);
+    else
+        ask_message(s, 0);
 }
 
 static void data_violated(ehlo_server *s, int what)
@@ -280,8 +285,10 @@ size_t ehlo_session_take_data(ehlo_server *s, const char *bytes, size_t len)
         }
         at += n;
         if (s->stalled || s->phase != EHLO_PHASE_DATA) break;
-        if (what == EHLO_BODY_END) data_end(s);
-        else if (what >= EHLO_BODY_BARE_CR) data_violated(s, what);
+        if (what == EHLO_BODY_END)
+            data_end(s);
+        else if (what >= EHLO_BODY_BARE_CR)
+            data_violated(s, what);
     }
     s->body_octets += at;
     if (at > 0 && !s->stalled) s->since = s->now;
@@ -318,8 +325,10 @@ static void chunk_start(ehlo_server *s)
 /* RFC 3030 2: the octets of a refused chunk are read all the same, before its reply. */
 static void chunk_drain(ehlo_server *s)
 {
-    if (s->left > s->service->config.drain_max) stop_draining(s);
-    else chunk_start(s);
+    if (s->left > s->service->config.drain_max)
+        stop_draining(s);
+    else
+        chunk_start(s);
 }
 
 void ehlo_session_chunk_begin(ehlo_server *s)
@@ -343,7 +352,7 @@ static void chunk_refuse(ehlo_server *s, ehlo_standard why)
 
 static void ask_chunk(ehlo_server *s)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_token token = ehlo_session_ask(s, EHLO_ASKED_CHUNK, EHLO_VERB_BDAT);
     int verdict = EHLO_OK;
     if (s->service->callbacks.on_data != NULL) verdict = s->service->callbacks.on_data(s, token, &reply, s->user);
@@ -374,10 +383,14 @@ void ehlo_session_chunk(ehlo_server *s, ehlo_str argument, ehlo_standard no)
     s->left = size;
     s->chunk_last = (uint8_t)last;
     if (s->state.transaction != EHLO_TRANSACTION_CHUNKS) s->message_size = 0;
-    if (no != EHLO_SAY_NOTHING) chunk_refuse(s, no);
-    else if (size > s->service->config.max_size - s->message_size) chunk_refuse(s, EHLO_SAY_TOO_BIG);
-    else if (s->state.transaction == EHLO_TRANSACTION_CHUNKS) chunk_start(s);
-    else ask_chunk(s);
+    if (no != EHLO_SAY_NOTHING)
+        chunk_refuse(s, no);
+    else if (size > s->service->config.max_size - s->message_size)
+        chunk_refuse(s, EHLO_SAY_TOO_BIG);
+    else if (s->state.transaction == EHLO_TRANSACTION_CHUNKS)
+        chunk_start(s);
+    else
+        ask_chunk(s);
 }
 
 size_t ehlo_session_take_chunk(ehlo_server *s, const char *bytes, size_t len)

@@ -5,7 +5,7 @@
 /* A whole reply line, so that saying it is one copy: "250 2.1.0 Sender OK\r\n". `code` and `text_at` tell its parts. */
 #define SAY(class, rest, subject, detail, text)                                                                        \
     {                                                                                                                  \
-        #class #rest " " #class "." #subject "." #detail " " text "\r\n",                                              \
+#class #rest " " #class "." #subject "." #detail " " text "\r\n",                                              \
             sizeof(#class #rest " " #class "." #subject "." #detail " " text "\r\n") - 1,                              \
             sizeof(#class #rest " " #class "." #subject "." #detail " ") - 1, class * 100 + rest, subject, detail      \
     }
@@ -106,17 +106,12 @@ size_t ehlo_standard_write(ehlo_standard which, int enhanced, char *out)
 }
 
 const struct ehlo_success ehlo_successes[] = {
-    [EHLO_ASKED_CONNECT] = {220, 220, EHLO_SAY_NOTHING},
-    [EHLO_ASKED_HELLO] = {250, 250, EHLO_SAY_NOTHING},
-    [EHLO_ASKED_MAIL] = {250, 252, EHLO_SAY_MAIL_OK},
-    [EHLO_ASKED_RCPT] = {250, 252, EHLO_SAY_RCPT_OK},
-    [EHLO_ASKED_DATA] = {354, 354, EHLO_SAY_START_DATA},
-    [EHLO_ASKED_CHUNK] = {354, 354, EHLO_SAY_START_DATA},
-    [EHLO_ASKED_MESSAGE] = {250, 250, EHLO_SAY_MESSAGE_OK},
-    [EHLO_ASKED_RESULT] = {250, 250, EHLO_SAY_MESSAGE_OK},
-    [EHLO_ASKED_AUTH] = {235, 235, EHLO_SAY_MECHANISM},
-    [EHLO_ASKED_STARTTLS] = {220, 220, EHLO_SAY_START_TLS},
-    [EHLO_ASKED_COMMAND] = {200, 259, EHLO_SAY_OK},
+    [EHLO_ASKED_CONNECT] = { 220, 220, EHLO_SAY_NOTHING },    [EHLO_ASKED_HELLO] = { 250, 250, EHLO_SAY_NOTHING },
+    [EHLO_ASKED_MAIL] = { 250, 252, EHLO_SAY_MAIL_OK },       [EHLO_ASKED_RCPT] = { 250, 252, EHLO_SAY_RCPT_OK },
+    [EHLO_ASKED_DATA] = { 354, 354, EHLO_SAY_START_DATA },    [EHLO_ASKED_CHUNK] = { 354, 354, EHLO_SAY_START_DATA },
+    [EHLO_ASKED_MESSAGE] = { 250, 250, EHLO_SAY_MESSAGE_OK }, [EHLO_ASKED_RESULT] = { 250, 250, EHLO_SAY_MESSAGE_OK },
+    [EHLO_ASKED_AUTH] = { 235, 235, EHLO_SAY_MECHANISM },     [EHLO_ASKED_STARTTLS] = { 220, 220, EHLO_SAY_START_TLS },
+    [EHLO_ASKED_COMMAND] = { 200, 259, EHLO_SAY_OK },
 };
 
 static int command_allowed(ehlo_verb verb, unsigned code)
@@ -140,13 +135,20 @@ ehlo_standard ehlo_command_default(ehlo_verb verb)
 {
     switch (verb) {
     case EHLO_VERB_VRFY:
-    case EHLO_VERB_EXPN: return EHLO_SAY_VRFY;
-    case EHLO_VERB_HELP: return EHLO_SAY_HELP;
-    case EHLO_VERB_VERB: return EHLO_SAY_VERBOSE;
-    case EHLO_VERB_ETRN: return EHLO_SAY_ETRN;
-    case EHLO_VERB_XCLIENT: return EHLO_SAY_XCLIENT;
-    case EHLO_VERB_NOOP: return EHLO_SAY_OK;
-    default: return EHLO_SAY_UNKNOWN;
+    case EHLO_VERB_EXPN:
+        return EHLO_SAY_VRFY;
+    case EHLO_VERB_HELP:
+        return EHLO_SAY_HELP;
+    case EHLO_VERB_VERB:
+        return EHLO_SAY_VERBOSE;
+    case EHLO_VERB_ETRN:
+        return EHLO_SAY_ETRN;
+    case EHLO_VERB_XCLIENT:
+        return EHLO_SAY_XCLIENT;
+    case EHLO_VERB_NOOP:
+        return EHLO_SAY_OK;
+    default:
+        return EHLO_SAY_UNKNOWN;
     }
 }
 
@@ -159,15 +161,17 @@ uint16_t ehlo_answer_code(ehlo_question question, ehlo_verb verb)
 /* What was meant as a success stays one; what can't be told is a refusal. */
 ehlo_reply ehlo_answer_instead(ehlo_question question, ehlo_verb verb, unsigned code)
 {
-    ehlo_reply r = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply r = { 0, { 0, 0, 0 }, { NULL, 0 } };
     if (code / 100 == 2 || code / 100 == 3) {
         ehlo_standard which = ehlo_answer_default(question, verb);
         if (which != EHLO_SAY_NOTHING) return ehlo_standard_reply(which);
         r.code = ehlo_successes[question].from;
         return r;
     }
-    if (question == EHLO_ASKED_CONNECT) r.code = code / 100 == 4 ? 421 : 554;
-    else r.code = code / 100 == 4 ? 451 : 554;
+    if (question == EHLO_ASKED_CONNECT)
+        r.code = code / 100 == 4 ? 421 : 554;
+    else
+        r.code = code / 100 == 4 ? 451 : 554;
     ehlo_answer_complete(&r, question);
     return r;
 }
@@ -179,45 +183,45 @@ static const struct {
     uint8_t subject, detail;
     const char *text;
 } completion[] = {
-    {250, EHLO_ASKED_MAIL, 1, 0, "Sender OK"},
-    {250, EHLO_ASKED_RCPT, 1, 5, "Recipient OK"},
-    {251, EHLO_ASKED_NOTHING, 1, 5, "User not local, will forward"},
-    {252, EHLO_ASKED_NOTHING, 0, 0, "Cannot verify, but will accept the message and try"},
-    {235, EHLO_ASKED_NOTHING, 7, 0, "Authenticated"},
-    {220, EHLO_ASKED_STARTTLS, 0, 0, "Ready to start TLS"},
-    {354, EHLO_ASKED_NOTHING, 0, 0, "End data with <CR><LF>.<CR><LF>"},
-    {421, EHLO_ASKED_NOTHING, 3, 2, "Service not available, closing connection"},
-    {432, EHLO_ASKED_NOTHING, 7, 12, "A password transition is needed"},
-    {450, EHLO_ASKED_NOTHING, 2, 0, "Mailbox unavailable"},
-    {451, EHLO_ASKED_NOTHING, 3, 0, "Local error"},
-    {452, EHLO_ASKED_RCPT, 5, 3, "Too many recipients"},
-    {452, EHLO_ASKED_NOTHING, 3, 1, "Insufficient storage"},
-    {454, EHLO_ASKED_NOTHING, 7, 0, "Temporary authentication or TLS failure"},
-    {455, EHLO_ASKED_NOTHING, 5, 4, "Parameters cannot be accommodated"},
-    {458, EHLO_ASKED_NOTHING, 0, 0, "Unable to queue messages for this node"},
-    {459, EHLO_ASKED_NOTHING, 0, 0, "Node not allowed"},
-    {500, EHLO_ASKED_NOTHING, 5, 1, "Command not recognised"},
-    {501, EHLO_ASKED_NOTHING, 5, 4, "Syntax error in argument"},
-    {502, EHLO_ASKED_NOTHING, 5, 1, "Command not implemented"},
-    {503, EHLO_ASKED_NOTHING, 5, 1, "Bad sequence of commands"},
-    {504, EHLO_ASKED_NOTHING, 5, 4, "Argument not implemented"},
-    {521, EHLO_ASKED_NOTHING, 3, 2, "Host does not accept mail"},
-    {530, EHLO_ASKED_NOTHING, 7, 0, "Authentication required"},
-    {534, EHLO_ASKED_NOTHING, 7, 9, "Authentication mechanism is too weak"},
-    {535, EHLO_ASKED_NOTHING, 7, 8, "Authentication credentials invalid"},
-    {538, EHLO_ASKED_NOTHING, 7, 11, "Encryption required for authentication"},
-    {550, EHLO_ASKED_RCPT, 1, 1, "Mailbox unavailable"},
-    {550, EHLO_ASKED_NOTHING, 7, 1, "Refused"},
-    {551, EHLO_ASKED_NOTHING, 1, 6, "User not local"},
-    {552, EHLO_ASKED_RCPT, 2, 2, "Mailbox full"},
-    {552, EHLO_ASKED_NOTHING, 3, 4, "Message too big"},
-    {553, EHLO_ASKED_MAIL, 1, 7, "Mailbox name not allowed"},
-    {553, EHLO_ASKED_NOTHING, 1, 3, "Mailbox name not allowed"},
-    {554, EHLO_ASKED_CONNECT, 0, 0, "No mail service here"},
-    {554, EHLO_ASKED_MESSAGE, 6, 0, "Message refused"},
-    {554, EHLO_ASKED_NOTHING, 0, 0, "Transaction failed"},
-    {555, EHLO_ASKED_NOTHING, 5, 4, "Parameter not recognised"},
-    {556, EHLO_ASKED_NOTHING, 1, 10, "Domain does not accept mail"},
+    { 250, EHLO_ASKED_MAIL, 1, 0, "Sender OK" },
+    { 250, EHLO_ASKED_RCPT, 1, 5, "Recipient OK" },
+    { 251, EHLO_ASKED_NOTHING, 1, 5, "User not local, will forward" },
+    { 252, EHLO_ASKED_NOTHING, 0, 0, "Cannot verify, but will accept the message and try" },
+    { 235, EHLO_ASKED_NOTHING, 7, 0, "Authenticated" },
+    { 220, EHLO_ASKED_STARTTLS, 0, 0, "Ready to start TLS" },
+    { 354, EHLO_ASKED_NOTHING, 0, 0, "End data with <CR><LF>.<CR><LF>" },
+    { 421, EHLO_ASKED_NOTHING, 3, 2, "Service not available, closing connection" },
+    { 432, EHLO_ASKED_NOTHING, 7, 12, "A password transition is needed" },
+    { 450, EHLO_ASKED_NOTHING, 2, 0, "Mailbox unavailable" },
+    { 451, EHLO_ASKED_NOTHING, 3, 0, "Local error" },
+    { 452, EHLO_ASKED_RCPT, 5, 3, "Too many recipients" },
+    { 452, EHLO_ASKED_NOTHING, 3, 1, "Insufficient storage" },
+    { 454, EHLO_ASKED_NOTHING, 7, 0, "Temporary authentication or TLS failure" },
+    { 455, EHLO_ASKED_NOTHING, 5, 4, "Parameters cannot be accommodated" },
+    { 458, EHLO_ASKED_NOTHING, 0, 0, "Unable to queue messages for this node" },
+    { 459, EHLO_ASKED_NOTHING, 0, 0, "Node not allowed" },
+    { 500, EHLO_ASKED_NOTHING, 5, 1, "Command not recognised" },
+    { 501, EHLO_ASKED_NOTHING, 5, 4, "Syntax error in argument" },
+    { 502, EHLO_ASKED_NOTHING, 5, 1, "Command not implemented" },
+    { 503, EHLO_ASKED_NOTHING, 5, 1, "Bad sequence of commands" },
+    { 504, EHLO_ASKED_NOTHING, 5, 4, "Argument not implemented" },
+    { 521, EHLO_ASKED_NOTHING, 3, 2, "Host does not accept mail" },
+    { 530, EHLO_ASKED_NOTHING, 7, 0, "Authentication required" },
+    { 534, EHLO_ASKED_NOTHING, 7, 9, "Authentication mechanism is too weak" },
+    { 535, EHLO_ASKED_NOTHING, 7, 8, "Authentication credentials invalid" },
+    { 538, EHLO_ASKED_NOTHING, 7, 11, "Encryption required for authentication" },
+    { 550, EHLO_ASKED_RCPT, 1, 1, "Mailbox unavailable" },
+    { 550, EHLO_ASKED_NOTHING, 7, 1, "Refused" },
+    { 551, EHLO_ASKED_NOTHING, 1, 6, "User not local" },
+    { 552, EHLO_ASKED_RCPT, 2, 2, "Mailbox full" },
+    { 552, EHLO_ASKED_NOTHING, 3, 4, "Message too big" },
+    { 553, EHLO_ASKED_MAIL, 1, 7, "Mailbox name not allowed" },
+    { 553, EHLO_ASKED_NOTHING, 1, 3, "Mailbox name not allowed" },
+    { 554, EHLO_ASKED_CONNECT, 0, 0, "No mail service here" },
+    { 554, EHLO_ASKED_MESSAGE, 6, 0, "Message refused" },
+    { 554, EHLO_ASKED_NOTHING, 0, 0, "Transaction failed" },
+    { 555, EHLO_ASKED_NOTHING, 5, 4, "Parameter not recognised" },
+    { 556, EHLO_ASKED_NOTHING, 1, 10, "Domain does not accept mail" },
 };
 
 void ehlo_answer_complete(ehlo_reply *reply, ehlo_question question)

@@ -5,8 +5,10 @@
 uint32_t ehlo_rules_offered(const ehlo_state *state, const ehlo_offer *offer)
 {
     uint32_t caps = offer->extensions;
-    if (state->tls) caps &= ~(uint32_t)EHLO_CAP_STARTTLS; /* RFC 3207 4.2 */
-    else caps &= ~(uint32_t)EHLO_CAP_REQUIRETLS;          /* RFC 8689 4.1: inside TLS only */
+    if (state->tls)
+        caps &= ~(uint32_t)EHLO_CAP_STARTTLS; /* RFC 3207 4.2 */
+    else
+        caps &= ~(uint32_t)EHLO_CAP_REQUIRETLS;                 /* RFC 8689 4.1: inside TLS only */
     if (state->authenticated) caps &= ~(uint32_t)EHLO_CAP_AUTH; /* RFC 4954 3 */
     if (!state->tls && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR)) caps &= ~(uint32_t)EHLO_CAP_AUTH; /* RFC 8314 */
     return caps;
@@ -23,14 +25,22 @@ uint32_t ehlo_rules_parameters(const ehlo_state *state, const ehlo_offer *offer)
 static uint32_t verb_extension(ehlo_verb verb)
 {
     switch (verb) {
-    case EHLO_VERB_BDAT: return EHLO_CAP_CHUNKING;
-    case EHLO_VERB_STARTTLS: return EHLO_CAP_STARTTLS;
-    case EHLO_VERB_AUTH: return EHLO_CAP_AUTH;
-    case EHLO_VERB_ETRN: return EHLO_CAP_ETRN;
-    case EHLO_VERB_EXPN: return EHLO_CAP_EXPN;
-    case EHLO_VERB_VERB: return EHLO_CAP_VERB;
-    case EHLO_VERB_XCLIENT: return EHLO_CAP_XCLIENT;
-    default: return 0;
+    case EHLO_VERB_BDAT:
+        return EHLO_CAP_CHUNKING;
+    case EHLO_VERB_STARTTLS:
+        return EHLO_CAP_STARTTLS;
+    case EHLO_VERB_AUTH:
+        return EHLO_CAP_AUTH;
+    case EHLO_VERB_ETRN:
+        return EHLO_CAP_ETRN;
+    case EHLO_VERB_EXPN:
+        return EHLO_CAP_EXPN;
+    case EHLO_VERB_VERB:
+        return EHLO_CAP_VERB;
+    case EHLO_VERB_XCLIENT:
+        return EHLO_CAP_XCLIENT;
+    default:
+        return 0;
     }
 }
 
@@ -116,15 +126,20 @@ static ehlo_standard judge_transaction(const ehlo_state *state, const ehlo_offer
 {
     int none = state->transaction == EHLO_TRANSACTION_NONE;
     switch (verb) {
-    case EHLO_VERB_MAIL: return none ? EHLO_SAY_NOTHING : judge_inside(state, offer, verb);
+    case EHLO_VERB_MAIL:
+        return none ? EHLO_SAY_NOTHING : judge_inside(state, offer, verb);
     case EHLO_VERB_RCPT:
-    case EHLO_VERB_DATA: return none ? EHLO_SAY_MAIL_FIRST : judge_inside(state, offer, verb);
-    case EHLO_VERB_BDAT: return judge_bdat(state);
+    case EHLO_VERB_DATA:
+        return none ? EHLO_SAY_MAIL_FIRST : judge_inside(state, offer, verb);
+    case EHLO_VERB_BDAT:
+        return judge_bdat(state);
     case EHLO_VERB_STARTTLS:
     case EHLO_VERB_AUTH: /* RFC 4954 4 */
     case EHLO_VERB_ETRN:
-    case EHLO_VERB_XCLIENT: return none ? EHLO_SAY_NOTHING : EHLO_SAY_SEQUENCE;
-    default: return EHLO_SAY_NOTHING;
+    case EHLO_VERB_XCLIENT:
+        return none ? EHLO_SAY_NOTHING : EHLO_SAY_SEQUENCE;
+    default:
+        return EHLO_SAY_NOTHING;
     }
 }
 

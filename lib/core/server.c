@@ -65,7 +65,7 @@ static int leave(ehlo_server *s)
 
 int ehlo_server_start(ehlo_server *s, uint64_t now)
 {
-    ehlo_reply reply = {0, {0, 0, 0}, {NULL, 0}};
+    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
     int err = enter(s, now), verdict = EHLO_OK;
     ehlo_token token;
     if (err != EHLO_OK) return err;
@@ -267,7 +267,8 @@ unsigned ehlo_server_wants(const ehlo_server *s)
     if (waiting) wants |= EHLO_WANT_WRITE;
     if (s->question != EHLO_ASKED_NOTHING) wants |= EHLO_WANT_ANSWER;
     if (s->phase == EHLO_PHASE_TLS && !waiting) wants |= EHLO_WANT_TLS;
-    if (ehlo_session_reads(s)) wants |= s->phase == EHLO_PHASE_AUTH ? EHLO_WANT_READ | EHLO_WANT_SECRET : EHLO_WANT_READ;
+    if (ehlo_session_reads(s))
+        wants |= s->phase == EHLO_PHASE_AUTH ? EHLO_WANT_READ | EHLO_WANT_SECRET : EHLO_WANT_READ;
     return wants;
 }
 

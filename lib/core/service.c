@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "chars.h"
+
 /* Builds the text of a service; with text NULL it only counts. */
 typedef struct builder {
     ehlo_service *service;
@@ -109,7 +111,7 @@ static void put_futurerelease(builder *b)
 static void put_keywords(builder *b)
 {
     const ehlo_service_config *c = &b->service->config;
-    const ehlo_str none = {NULL, 0};
+    const ehlo_str none = { NULL, 0 };
     b->line = b->len;
     put_keyword(b, EHLO_CAP_PIPELINING, "PIPELINING", none);
     put_size(b);
@@ -134,9 +136,12 @@ static void put_keywords(builder *b)
     put_keyword(b, EHLO_CAP_HELP, "HELP", none);
 }
 
-static int is_keyword_start(char c)
+/* RFC 5321 4.1.1.1: ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-"), then SP or the end. */
+static int begins_with_keyword(ehlo_str line)
 {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    size_t i = 0;
+    while (i < line.len && ehlo_char_is(line.ptr[i], EHLO_CHAR_LDH)) i++;
+    return i > 0 && line.ptr[0] != '-' && (i == line.len || line.ptr[i] == ' ');
 }
 
 /* The application's own lines, '\n' between. */
@@ -146,8 +151,9 @@ static void put_own_keywords(builder *b, ehlo_str lines)
     while (at < lines.len) {
         const char *nl = memchr(lines.ptr + at, '\n', lines.len - at);
         size_t len = nl == NULL ? lines.len - at : (size_t)(nl - lines.ptr) - at;
-        if (len == 0 || !is_keyword_start(lines.ptr[at])) b->bad = 1;
-        put(b, ehlo_str_make(lines.ptr + at, len));
+        ehlo_str line = ehlo_str_make(lines.ptr + at, len);
+        if (!begins_with_keyword(line)) b->bad = 1;
+        put(b, line);
         end_line(b, 0);
         at += len + 1;
     }
@@ -339,9 +345,10 @@ static char *copy(char *to, ehlo_str s)
 }
 
 /* ehlo-ok-rsp, RFC 5321 4.1.1.1: each line is "250-" but the last, which is "250 ". */
-int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines, ehlo_str greets, char *out, size_t *len)
+int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines, ehlo_str greets, char *out,
+                       size_t *len)
 {
-    const ehlo_str dash = {"250-", 4}, crlf = {"\r\n", 2};
+    const ehlo_str dash = { "250-", 4 }, crlf = { "\r\n", 2 };
     char *last = out, *to;
     uint32_t i;
     if (greets.len > EHLO_GREETS_MAX) return -1;
@@ -359,11 +366,6 @@ int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines,
     return 0;
 }
 
-static int equal_nocase(const char *a, const char *b, size_t len)
-{
-    return ehlo_domain_equal(ehlo_str_make(a, len), ehlo_str_make(b, len));
-}
-
 int ehlo_service_has_mechanism(const ehlo_service *service, ehlo_str mechanism)
 {
     ehlo_str all = service->config.auth_mechanisms;
@@ -371,7 +373,7 @@ int ehlo_service_has_mechanism(const ehlo_service *service, ehlo_str mechanism)
     while (at < all.len) {
         const char *sp = memchr(all.ptr + at, ' ', all.len - at);
         size_t len = sp == NULL ? all.len - at : (size_t)(sp - all.ptr) - at;
-        if (len == mechanism.len && len > 0 && equal_nocase(all.ptr + at, mechanism.ptr, len)) return 1;
+        if (len > 0 && ehlo_chars_equal_nocase(ehlo_str_make(all.ptr + at, len), mechanism)) return 1;
         at += len + 1;
     }
     return 0;

@@ -36,7 +36,8 @@ struct ehlo_service {
 
 /* Renders the reply to EHLO or LHLO, listing the extensions in `offered`, or the one line for HELO; `greets`
  * goes behind the host name. At most service->reply_max octets; -1 if greets is too long. */
-int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines, ehlo_str greets, char *out, size_t *len);
+int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines, ehlo_str greets, char *out,
+                       size_t *len);
 
 /* 1 if the mechanism is among those offered. */
 int ehlo_service_has_mechanism(const ehlo_service *service, ehlo_str mechanism);

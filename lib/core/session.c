@@ -204,7 +204,6 @@ static void write_failed(ehlo_server *s)
     ehlo_session_drop(s, EHLO_CLOSE_LOST, EHLO_RESET_LOST);
 }
 
-
 void ehlo_session_flush(ehlo_server *s)
 {
     ehlo_str waiting;

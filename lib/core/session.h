@@ -67,27 +67,27 @@ struct ehlo_server {
     ehlo_token token; /* the last one given */
     ehlo_token spent; /* the one that was pending when the session ended */
 
-    uint16_t answer_code;   /* of the answer that was just accepted */
-    uint8_t phase;          /* ehlo_phase */
-    uint8_t question;       /* ehlo_question */
-    uint8_t verb;           /* the command asked about */
-    uint8_t running;        /* EHLO_RUNNING_* */
-    uint8_t answered;       /* the running callback has called answer */
-    uint8_t stalled;        /* on_body took less than it was given */
-    uint8_t blocked;        /* the transport took less than it was given */
-    uint8_t draining;       /* the message or chunk is refused; the reply is held */
-    uint8_t paying;         /* ehlo_paying: what follows the last of `results` */
-    uint8_t chunk_last;     /* BDAT LAST */
-    uint8_t line_skipping;  /* inside an over-long line */
-    uint8_t line_cr;        /* its last octet was a CR */
-    uint8_t urgent;         /* a reply that RFC 2920 forbids to hold back is queued */
-    uint8_t utf8;           /* the command asked for UTF-8 in its reply */
+    uint16_t answer_code;  /* of the answer that was just accepted */
+    uint8_t phase;         /* ehlo_phase */
+    uint8_t question;      /* ehlo_question */
+    uint8_t verb;          /* the command asked about */
+    uint8_t running;       /* EHLO_RUNNING_* */
+    uint8_t answered;      /* the running callback has called answer */
+    uint8_t stalled;       /* on_body took less than it was given */
+    uint8_t blocked;       /* the transport took less than it was given */
+    uint8_t draining;      /* the message or chunk is refused; the reply is held */
+    uint8_t paying;        /* ehlo_paying: what follows the last of `results` */
+    uint8_t chunk_last;    /* BDAT LAST */
+    uint8_t line_skipping; /* inside an over-long line */
+    uint8_t line_cr;       /* its last octet was a CR */
+    uint8_t urgent;        /* a reply that RFC 2920 forbids to hold back is queued */
+    uint8_t utf8;          /* the command asked for UTF-8 in its reply */
     uint8_t eof;
     uint8_t shutdown;
-    uint8_t fatal;          /* 0, or minus an EHLO_ERR_* below EHLO_ERR_FATAL */
-    uint8_t refused;        /* the greeting was a refusal: 54 for 554, 21 for 521 */
-    uint8_t reason;         /* ehlo_close */
-    uint8_t in_block;       /* the output block lies behind this struct */
+    uint8_t fatal;    /* 0, or minus an EHLO_ERR_* below EHLO_ERR_FATAL */
+    uint8_t refused;  /* the greeting was a refusal: 54 for 554, 21 for 521 */
+    uint8_t reason;   /* ehlo_close */
+    uint8_t in_block; /* the output block lies behind this struct */
 };
 
 /* -- session.c -- */

@@ -49,8 +49,10 @@ void ehlo_state_mail_accepted(ehlo_state *state)
 
 void ehlo_state_rcpt(ehlo_state *state, int accepted)
 {
-    if (accepted) state->recipients++;
-    else state->refused = 1;
+    if (accepted)
+        state->recipients++;
+    else
+        state->refused = 1;
 }
 
 void ehlo_state_chunk(ehlo_state *state)

@@ -3,8 +3,6 @@
 
 #include "socket.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>

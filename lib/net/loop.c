@@ -9,7 +9,6 @@
 #include "listener.h"
 #include "service.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

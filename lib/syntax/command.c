@@ -46,6 +46,7 @@ static uint32_t first_four(const char *name)
            0xDFDFDFDFU;
 }
 
+/* clang-format off */
 /* The verb that begins so; the four letters are all of it but for STARTTLS and XCLIENT. */
 static ehlo_verb verb_of(uint32_t four)
 {
@@ -75,6 +76,7 @@ static ehlo_verb verb_of(uint32_t four)
     default: return EHLO_VERB_UNKNOWN;
     }
 }
+/* clang-format on */
 
 /* RFC 5321 2.4: "Verbs and argument values [...] are not case sensitive". */
 static ehlo_verb find_verb(ehlo_str name)
