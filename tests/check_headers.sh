@@ -1,5 +1,5 @@
 #!/bin/sh
-# Each public header compiles alone, as C11 and as C++11.
+# Each public header compiles alone, and twice over, as C11 and as C++11.
 set -eu
 
 source=${EHLO_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -15,7 +15,8 @@ compile()
 }
 
 for header in "$source"/include/ehlo/*.h; do
-    printf '#include <ehlo/%s>\n#include <ehlo/%s>\nint main(void) { return 0; }\n' "${header##*/}" "${header##*/}" >"$work/alone.c"
+    include="#include <ehlo/${header##*/}>"
+    printf '%s\n%s\nint main(void) { return 0; }\n' "$include" "$include" >"$work/alone.c"
     cp "$work/alone.c" "$work/alone.cc"
     compile "$cc" -std=c11 "$work/alone.c"
     if command -v "$cxx" >/dev/null; then compile "$cxx" -std=c++11 "$work/alone.cc"; fi

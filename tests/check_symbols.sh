@@ -25,7 +25,8 @@ symbols()
     find "$build/CMakeFiles/$1.dir" -name '*.o' >"$work/objects"
     [ -s "$work/objects" ] || { echo "FAILED: no objects of $1 in $build" >&2; exit 1; }
     xargs nm -P <"$work/objects" |
-        awk -v kind="$2" 'NF > 1 && (kind == "undefined") == ($2 ~ /^[Uvw]$/) && ($2 !~ /^[a-z]$/ || $2 ~ /[vw]/) { print $1 }' |
+        awk -v want="$2" '
+            NF > 1 && $2 ~ /^[A-Zvw]$/ && want == ($2 ~ /^[Uvw]$/ ? "undefined" : "defined") { print $1 }' |
         sort -u
 }
 

@@ -38,6 +38,7 @@ start()
 {
     name=$1
     shift
+    : >"$work/ready" # the server's own redirection may come only after the first look into it
     "$@" >"$work/ready" 2>"$work/$name.log" &
     server_pid=$!
     tries=0

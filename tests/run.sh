@@ -37,8 +37,8 @@ if [ -n "$missing" ]; then
     echo "Installing$missing"
     mkdir -p "$build"
     # shellcheck disable=SC2086 # each package is a word of its own
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 ||
-        { cat "$log"; fail "could not install$missing"; }
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } \
+        >"$log" 2>&1 || { cat "$log"; fail "could not install$missing"; }
 fi
 
 mkdir -p "$build"
@@ -48,8 +48,11 @@ echo "Building in $build"
 
 status=0
 (cd "$build" && ctest --parallel "$jobs" --output-on-failure --no-tests=error) >"$log" 2>&1 || status=$?
-grep -E '^ *[0-9]+/[0-9]+ Test|^The following tests' "$log" | sed 's/^ *[0-9]*\/[0-9]* //' || true
-if [ $status -ne 0 ]; then cat "$log"; fi
+if [ $status -ne 0 ]; then
+    cat "$log"
+else
+    grep -E '^ *[0-9]+/[0-9]+ Test ' "$log" | sed 's/^ *[0-9]*\/[0-9]* //'
+fi
 
 passed=$(grep -cE '^ *[0-9]+/[0-9]+ Test .* Passed ' "$log" || true)
 skipped=$(sed -nE 's/^ *[0-9]+\/[0-9]+ Test +#[0-9]+: ([^ ]+) .*\*\*\*Skipped.*/\1/p' "$log")

@@ -44,7 +44,7 @@ static void repeat(peer_text *text, const char *what, size_t times)
 /* Replies whose code starts so. */
 static size_t count_replies(const peer *p, const char *code)
 {
-    peer_text codes = {0};
+    peer_text codes = { 0 };
     size_t n = 0;
     peer_codes(p, &codes);
     for (size_t at = 0; at < codes.len; at += 4) n += strncmp(codes.ptr + at, code, strlen(code)) == 0;
@@ -76,7 +76,7 @@ static void open_data(peer *p)
     assert_int_equal(strncmp(last_line(p), "354 ", 4), 0);
 }
 
-static const peer_mode whole = {.name = "whole"};
+static const peer_mode whole = { .name = "whole" };
 
 /* -- lines ------------------------------------------------------------------------------------------ */
 
@@ -98,10 +98,10 @@ static void a_line_of_16_mib_gets_one_reply_and_the_end(void **state) /* [L02] [
 
 static void a_line_of_the_drain_limit_is_answered_and_the_next_is_served(void **state) /* [C20] [L01] */
 {
-    peer_mode modes[] = {{.name = "whole"}, {.name = "random", .cut = PEER_RANDOM, .seed = 3}};
+    peer_mode modes[] = { { .name = "whole" }, { .name = "random", .cut = PEER_RANDOM, .seed = 3 } };
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        peer_text line = {0};
+        peer_text line = { 0 };
         peer *p = begin(&modes[i]);
         repeat(&line, "x", 1048000);
         peer_say(p, "EHLO c.example\r\n");
@@ -117,7 +117,7 @@ static void a_line_of_the_drain_limit_is_answered_and_the_next_is_served(void **
 /* One line of `len` octets, with its CRLF or cut off; its reply or "" . */
 static void long_noop(size_t len, int ended, const peer_mode *mode, char code[4])
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     peer *p = begin(mode);
     peer_say(p, "EHLO c.example\r\n");
     size_t before = p->out.len;
@@ -126,7 +126,7 @@ static void long_noop(size_t len, int ended, const peer_mode *mode, char code[4]
     if (ended) peer_text_add(&line, "\r\n", 2);
     peer_send(p, line.ptr, line.len);
     if (!ended) {
-        const peer_step eof = {PEER_EOF, NULL, 0, 0};
+        const peer_step eof = { PEER_EOF, NULL, 0, 0 };
         peer_act_on(p, &eof);
     }
     snprintf(code, 4, "%.3s", p->out.ptr + before);
@@ -142,10 +142,10 @@ static void long_noop(size_t len, int ended, const peer_mode *mode, char code[4]
 
 static void line_lengths_have_one_boundary(void **state) /* [L04] [C53] */
 {
-    static const size_t around[] = {510, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097,
-                                    12287, 12288, 12289, 65535, 65536, 65537};
-    static const uint32_t limits[] = {512, 1024, 2048, 4096};
-    const peer_mode modes[] = {{.name = "whole"}, {.name = "random", .cut = PEER_RANDOM, .seed = 9}};
+    static const size_t around[] = { 510,  511,  512,  513,   1023,  1024,  1025,  2047,  2048, 2049,
+                                     4095, 4096, 4097, 12287, 12288, 12289, 65535, 65536, 65537 };
+    static const uint32_t limits[] = { 512, 1024, 2048, 4096 };
+    const peer_mode modes[] = { { .name = "whole" }, { .name = "random", .cut = PEER_RANDOM, .seed = 9 } };
     (void)state;
     for (size_t l = 0; l < 4; l++) {
         setup.config.line_max = limits[l];
@@ -165,7 +165,7 @@ static void hello_arguments_of_any_length_are_one_error(void **state) /* [C13] *
 {
     (void)state;
     for (size_t len = 11000; len <= 16000; len += 1250) {
-        peer_text line = {0};
+        peer_text line = { 0 };
         peer *p = begin(&whole);
         peer_text_add(&line, "EHLO ", 5);
         repeat(&line, "A", len);
@@ -181,7 +181,7 @@ static void hello_arguments_of_any_length_are_one_error(void **state) /* [C13] *
 
 static void four_thousand_parameters_are_one_error(void **state) /* [P17] */
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)state;
     setup.config.line_max = 65536;
     repeat(&line, "EHLO c.example\r\nMAIL FROM:<a@x.example>", 1);
@@ -207,16 +207,16 @@ static size_t lines_of(const peer *p)
 
 static void floods_of_useless_lines_are_cut_off(void **state) /* [C12] [R04] [C95] */
 {
-    const peer_mode slow = {.name = "slow writer", .write_max = 7, .write_blocks = 1};
+    const peer_mode slow = { .name = "slow writer", .write_max = 7, .write_blocks = 1 };
     static const struct {
         const char *line;
         size_t replies;
-    } floods[] = {{"\r\n", 20}, {"JUNK\r\n", 20}, {"NOOP\r\n", 1000}, {"RSET\r\n", 1000}, {"VRFY x\r\n", 1000},
-                  {"HELP\r\n", 1000}, {"BDAT 1\r\nx", 20}};
+    } floods[] = { { "\r\n", 20 },         { "JUNK\r\n", 20 },   { "NOOP\r\n", 1000 }, { "RSET\r\n", 1000 },
+                   { "VRFY x\r\n", 1000 }, { "HELP\r\n", 1000 }, { "BDAT 1\r\nx", 20 } };
     (void)state;
     setup.without = PEER_NO_ANYTHING;
     for (size_t i = 0; i < sizeof floods / sizeof floods[0]; i++) {
-        peer_text lines = {0};
+        peer_text lines = { 0 };
         peer *p = begin(i % 2 ? &slow : &whole);
         repeat(&lines, floods[i].line, 100000);
         peer_send(p, lines.ptr, lines.len);
@@ -231,12 +231,12 @@ static void floods_of_useless_lines_are_cut_off(void **state) /* [C12] [R04] [C9
 
 static void nine_hundred_noops_meet_a_blocked_writer(void **state)
 {
-    const peer_mode modes[] = {{.name = "one octet, blocking", .write_max = 1, .write_blocks = 1},
-                               {.name = "three octets, lender", .write_max = 3, .lender = 1},
-                               {.name = "lazy", .write_max = 11, .write_blocks = 1, .lazy = 1, .cut = PEER_RANDOM}};
+    const peer_mode modes[] = { { .name = "one octet, blocking", .write_max = 1, .write_blocks = 1 },
+                                { .name = "three octets, lender", .write_max = 3, .lender = 1 },
+                                { .name = "lazy", .write_max = 11, .write_blocks = 1, .lazy = 1, .cut = PEER_RANDOM } };
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        peer_text lines = {0};
+        peer_text lines = { 0 };
         peer *p = begin(&modes[i]);
         repeat(&lines, "NOOP\r\n", 900);
         peer_send(p, lines.ptr, lines.len);
@@ -250,7 +250,7 @@ static void nine_hundred_noops_meet_a_blocked_writer(void **state)
 
 static void twenty_thousand_recipients_are_452_behind_the_limit(void **state) /* [R05] [C62] [C63] */
 {
-    peer_text lines = {0};
+    peer_text lines = { 0 };
     (void)state;
     repeat(&lines, "EHLO c.example\r\nMAIL FROM:<a@x.example>\r\n", 1);
     repeat(&lines, "RCPT TO:<b@x.example>\r\n", 20000);
@@ -268,7 +268,7 @@ static void a_peer_that_never_reads_costs_one_block(void **state) /* [R06] [R10]
 {
     static char block[65536];
     size_t used = 0, total = 0;
-    peer_mode deaf = {.name = "deaf", .write_max = 100, .answers = PEER_BY_HAND};
+    peer_mode deaf = { .name = "deaf", .write_max = 100, .answers = PEER_BY_HAND };
     (void)state;
     for (size_t i = 0; i + 6 <= sizeof block; i += 6) memcpy(block + i, "NOOP\r\n", 6);
     setup.without = PEER_NO_ANYTHING;
@@ -300,8 +300,8 @@ static void the_terminator_is_found_across_any_buffer_end(void **state) /* [E30]
     (void)state;
     for (size_t k = 0; k <= 6; k++) {
         for (unsigned seed = 0; seed < 3; seed++) {
-            peer_mode mode = {.name = "cut", .cut = seed == 0 ? PEER_WHOLE : PEER_RANDOM, .seed = seed};
-            peer_text text = {0};
+            peer_mode mode = { .name = "cut", .cut = seed == 0 ? PEER_WHOLE : PEER_RANDOM, .seed = seed };
+            peer_text text = { 0 };
             char expected[64];
             peer *p = begin(&mode);
             open_data(p);
@@ -319,10 +319,10 @@ static void the_terminator_is_found_across_any_buffer_end(void **state) /* [E30]
 
 static void a_line_of_70000_octets_hides_no_terminator(void **state) /* [E31] [C77] */
 {
-    static const uint32_t limits[] = {0, 998};
+    static const uint32_t limits[] = { 0, 998 };
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        peer_text text = {0};
+        peer_text text = { 0 };
         setup.config.text_line_max = limits[i];
         peer *p = begin(&whole);
         open_data(p);
@@ -339,7 +339,7 @@ static void a_line_of_70000_octets_hides_no_terminator(void **state) /* [E31] [C
 
 static void a_from_line_is_content(void **state) /* [E33] */
 {
-    peer_text text = {0};
+    peer_text text = { 0 };
     peer *p = begin(&whole);
     (void)state;
     open_data(p);
@@ -354,7 +354,7 @@ static void a_from_line_is_content(void **state) /* [E33] */
 
 static void a_hundred_thousand_headers_are_content(void **state) /* [R12] */
 {
-    peer_text text = {0};
+    peer_text text = { 0 };
     peer *p = begin(&whole);
     (void)state;
     open_data(p);
@@ -370,7 +370,7 @@ static void a_hundred_thousand_headers_are_content(void **state) /* [R12] */
 
 static void twenty_thousand_tiny_chunks_leave_no_trace(void **state) /* [B17] [C159] */
 {
-    peer_text text = {0};
+    peer_text text = { 0 };
     (void)state;
     setup.config.max_idle_commands = 30000;
     repeat(&text, "EHLO c.example\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n", 1);
@@ -386,7 +386,7 @@ static void twenty_thousand_tiny_chunks_leave_no_trace(void **state) /* [B17] [C
 
 static void tiny_chunks_without_end_are_cut_off(void **state) /* [B17] [C95] */
 {
-    peer_text text = {0};
+    peer_text text = { 0 };
     (void)state;
     repeat(&text, "EHLO c.example\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\n", 1);
     repeat(&text, "BDAT 1\r\nx", 20000);
@@ -401,8 +401,8 @@ static void tiny_chunks_without_end_are_cut_off(void **state) /* [B17] [C95] */
 
 static void a_refused_megabyte_stays_a_chunk(void **state) /* [B20] */
 {
-    const peer_rule refuse = {.event = "body", .after = 1000};
-    peer_text text = {0};
+    const peer_rule refuse = { .event = "body", .after = 1000 };
+    peer_text text = { 0 };
     (void)state;
     setup.rules = &refuse;
     setup.rule_count = 1;
@@ -424,7 +424,7 @@ static void a_refused_megabyte_stays_a_chunk(void **state) /* [B20] */
 static void every_octet_value_comes_through_a_chunk(void **state) /* [B26] [C148] */
 {
     char all[256 + 8];
-    peer_text text = {0};
+    peer_text text = { 0 };
     (void)state;
     for (int i = 0; i < 256; i++) all[i] = (char)i;
     repeat(&text, "EHLO c.example\r\nMAIL FROM:<a@x.example> BODY=BINARYMIME\r\nRCPT TO:<b@x.example>\r\n", 1);
@@ -477,11 +477,11 @@ static void feed_all(ehlo_server *s, const char *bytes, size_t len)
 
 static void chunks_of_any_size_are_counted_right(void **state) /* [L05] [R11] */
 {
-    static const uint64_t sizes[] = {UINT64_C(2147483647), UINT64_C(2147483649), UINT64_C(4294967295),
-                                     UINT64_C(4294967296), UINT64_C(4294967297)};
+    static const uint64_t sizes[] = { UINT64_C(2147483647), UINT64_C(2147483649), UINT64_C(4294967295),
+                                      UINT64_C(4294967296), UINT64_C(4294967297) };
     static char block[1 << 20];
     ehlo_service_config config = setup.config;
-    ehlo_server_callbacks cb = {.write = write_all, .on_body = swallow, .on_message = note_size};
+    ehlo_server_callbacks cb = { .write = write_all, .on_body = swallow, .on_message = note_size };
     ehlo_service *service;
     ehlo_server *s;
     (void)state;
@@ -527,7 +527,7 @@ static void auth_setup(void)
 
 static void base64_of_every_length_is_judged_right(void **state) /* [U11] [C189] */
 {
-    static const peer_rule wrong = {.event = "auth", .reply = {535, {5, 7, 8}, {"no", 2}}};
+    static const peer_rule wrong = { .event = "auth", .reply = { 535, { 5, 7, 8 }, { "no", 2 } } };
     (void)state;
     auth_setup();
     setup.rules = &wrong;
@@ -535,7 +535,7 @@ static void base64_of_every_length_is_judged_right(void **state) /* [U11] [C189]
     peer *p = begin(&whole);
     peer_say(p, "EHLO c.example\r\n");
     for (size_t len = 1; len <= 1024; len++) {
-        peer_text line = {0};
+        peer_text line = { 0 };
         repeat(&line, "AUTH PLAIN ", 1);
         repeat(&line, "A", len);
         repeat(&line, "\r\n", 1);
@@ -548,8 +548,8 @@ static void base64_of_every_length_is_judged_right(void **state) /* [U11] [C189]
 
 static void bad_base64_is_501_whatever_its_shape(void **state) /* [U11] [U02] */
 {
-    static const char *const bad[] = {"A===", "====", "AA=A", "=AAA", "A=AA", "AAAAA===", "AA==AAAA", "AB-_", "AA A",
-                                      "AAAA=", "AAAA==", "AAAA====", "AB==", "AAB=", "AAA\t"};
+    static const char *const bad[] = { "A===", "====",  "AA=A",   "=AAA",     "A=AA", "AAAAA===", "AA==AAAA", "AB-_",
+                                       "AA A", "AAAA=", "AAAA==", "AAAA====", "AB==", "AAB=",     "AAA\t" };
     (void)state;
     auth_setup();
     peer *p = begin(&whole);
@@ -567,7 +567,7 @@ static void bad_base64_is_501_whatever_its_shape(void **state) /* [U11] [U02] */
 
 static void an_initial_response_of_100003_octets_is_one_error(void **state) /* [U07] */
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)state;
     auth_setup();
     peer *p = begin(&whole);
@@ -584,8 +584,8 @@ static void an_initial_response_of_100003_octets_is_one_error(void **state) /* [
 
 static void fifty_failures_end_in_421(void **state) /* [U18] */
 {
-    peer_text lines = {0};
-    static const peer_rule wrong = {.event = "auth", .reply = {535, {5, 7, 8}, {"no", 2}}};
+    peer_text lines = { 0 };
+    static const peer_rule wrong = { .event = "auth", .reply = { 535, { 5, 7, 8 }, { "no", 2 } } };
     (void)state;
     auth_setup();
     setup.config.max_auth_failures = 0;

@@ -32,7 +32,7 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 20000, GOT_MAX = 4 << 20 };
+enum { PATIENCE_MS = 120000, GOT_MAX = 4 << 20 };
 
 /* -- the server's side ------------------------------------------------------------------------------ */
 
@@ -742,7 +742,7 @@ static void a_stale_id_or_token_does_nothing(void **state)
     pump_until(w.loop, w.app.closes == 1);
     assert_null(ehlo_loop_server(w.loop, first));
 
-    client_open(&c, &w); /* takes the same place, under another id */
+    client_open(&c, &w); /* under another id */
     say(&c, HELLO ENVELOPE);
     pump_until(w.loop, w.app.connects == 2 && w.app.id != first);
     assert_null(ehlo_loop_server(w.loop, first));
@@ -955,6 +955,58 @@ static void a_silent_peer_is_told_421(void **state)
     world_close(&w);
 }
 
+/* The timer of a command must not stand in for the shorter one of a message. */
+static void a_peer_that_falls_silent_in_a_message_is_told_421(void **state)
+{
+    ehlo_service_config cfg = plain_config;
+    world w;
+    client c;
+    (void)state;
+    cfg.data_ms = 60;
+    world_open(&w, &cfg, NULL, NULL, NULL);
+    client_open(&c, &w);
+    say(&c, HELLO ENVELOPE "DATA\r\n");
+    await(&c, "354 ");
+    await(&c, "421 4.4.2");
+    await_end(&c);
+    assert_int_equal(w.app.close_reason, EHLO_CLOSE_TIMEOUT);
+    client_close(&c);
+    world_close(&w);
+}
+
+/* Some stay, so that their slots are met again and again; all that is known of the others is that they are gone. */
+static void connections_are_numbered_from_1_and_no_number_comes_twice(void **state)
+{
+    enum { STAYING = 20, PASSING = 120 };
+    world w;
+    client staying[STAYING], passing;
+    ehlo_conn_id ids[STAYING], last = 0;
+    (void)state;
+    world_open(&w, NULL, NULL, NULL, NULL);
+    for (int i = 0; i < STAYING; i++) {
+        client_open(&staying[i], &w);
+        await(&staying[i], "220 ");
+        ids[i] = w.app.id;
+        assert_true(ids[i] > last);
+        last = ids[i];
+    }
+    assert_int_equal(ids[0], 1);
+    for (unsigned i = 0; i < PASSING; i++) {
+        client_open(&passing, &w);
+        await(&passing, "220 ");
+        assert_true(w.app.id > last);
+        last = w.app.id;
+        client_close(&passing);
+        pump_until(w.loop, w.app.closes == i + 1);
+        assert_null(ehlo_loop_server(w.loop, last));
+    }
+    for (int i = 0; i < STAYING; i++) {
+        assert_non_null(ehlo_loop_server(w.loop, ids[i]));
+        client_close(&staying[i]);
+    }
+    world_close(&w);
+}
+
 /* -- the end ---------------------------------------------------------------------------------------- */
 
 /* [C88] */
@@ -1008,6 +1060,32 @@ static void stop_ends_what_does_not_finish_in_time(void **state)
     assert_int_equal(w.app.closes, 1);
     assert_int_equal(w.app.resets, 1);
     client_close(&c);
+    world_close(&w);
+}
+
+/* One has said QUIT and stays, the other is told to go and stays; both have their last reply. */
+static void stop_does_not_wait_long_for_peers_that_have_their_last_reply(void **state)
+{
+    world w;
+    client quit, idle;
+    (void)state;
+    world_open(&w, NULL, NULL, NULL, NULL);
+    client_open(&quit, &w);
+    client_open(&idle, &w);
+    say(&quit, "QUIT\r\n");
+    await_end(&quit);
+    say(&idle, HELLO);
+    await(&idle, "\r\n250 ");
+    assert_int_equal(ehlo_loop_connections(w.loop), 2);
+    ehlo_loop_stop(w.loop, 10000);
+    uint64_t start = now_ms();
+    assert_int_equal(ehlo_loop_run(w.loop), EHLO_OK);
+    assert_true(now_ms() - start < 1500);
+    await_end(&idle);
+    assert_int_equal(count_lines(idle.got, "421 "), 1);
+    assert_false(idle.reset);
+    client_close(&quit);
+    client_close(&idle);
     world_close(&w);
 }
 
@@ -1609,8 +1687,11 @@ int main(void)
         cmocka_unit_test(work_posted_by_many_threads_is_all_done),
         cmocka_unit_test(posted_work_is_done_in_order),
         cmocka_unit_test(a_silent_peer_is_told_421),
+        cmocka_unit_test(a_peer_that_falls_silent_in_a_message_is_told_421),
+        cmocka_unit_test(connections_are_numbered_from_1_and_no_number_comes_twice),
         cmocka_unit_test(stop_lets_a_message_finish_and_says_421_to_idle_peers),
         cmocka_unit_test(stop_ends_what_does_not_finish_in_time),
+        cmocka_unit_test(stop_does_not_wait_long_for_peers_that_have_their_last_reply),
         cmocka_unit_test(stop_from_a_signal_handler_ends_run),
         cmocka_unit_test(freeing_a_loop_closes_its_sessions),
         cmocka_unit_test(the_last_reply_arrives_though_input_is_unread),

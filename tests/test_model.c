@@ -12,14 +12,38 @@
 #include <ehlo/server.h>
 
 typedef enum token {
-    T_EHLO, T_MAIL, T_MAIL_BAD, T_RCPT, T_RCPT_REFUSED, T_DATA, T_BDAT, T_BDAT_LAST, T_RSET, T_AUTH, T_STARTTLS,
-    T_VRFY, T_NOOP, T_QUIT, T_COUNT
+    T_EHLO,
+    T_MAIL,
+    T_MAIL_BAD,
+    T_RCPT,
+    T_RCPT_REFUSED,
+    T_DATA,
+    T_BDAT,
+    T_BDAT_LAST,
+    T_RSET,
+    T_AUTH,
+    T_STARTTLS,
+    T_VRFY,
+    T_NOOP,
+    T_QUIT,
+    T_COUNT
 } token;
 
 static const char *const lines[T_COUNT] = {
-    "EHLO c.example\r\n", "MAIL FROM:<a@x.example>\r\n", "MAIL FROM:<a@x.\r\n", "RCPT TO:<b@x.example>\r\n",
-    "RCPT TO:<reject@x.example>\r\n", "DATA\r\n", "BDAT 6\r\nQUIT\r\n", "BDAT 6 LAST\r\nQUIT\r\n", "RSET\r\n",
-    "AUTH PLAIN AAAA\r\n", "STARTTLS\r\n", "VRFY x\r\n", "NOOP\r\n", "QUIT\r\n",
+    "EHLO c.example\r\n",
+    "MAIL FROM:<a@x.example>\r\n",
+    "MAIL FROM:<a@x.\r\n",
+    "RCPT TO:<b@x.example>\r\n",
+    "RCPT TO:<reject@x.example>\r\n",
+    "DATA\r\n",
+    "BDAT 6\r\nQUIT\r\n",
+    "BDAT 6 LAST\r\nQUIT\r\n",
+    "RSET\r\n",
+    "AUTH PLAIN AAAA\r\n",
+    "STARTTLS\r\n",
+    "VRFY x\r\n",
+    "NOOP\r\n",
+    "QUIT\r\n",
 };
 static const char message[] = "Subject: x\r\n\r\ntext\r\n.\r\n";
 
@@ -80,20 +104,37 @@ static int model_step(model *m, token t)
 {
     int free_to_start = m->hello && m->mail == 0;
     switch (t) {
-    case T_EHLO: return model_hello(m);
-    case T_MAIL: return free_to_start ? (m->mail = 1, 250) : 503;
-    case T_MAIL_BAD: return free_to_start ? 501 : 503;
-    case T_RCPT: return m->mail == 1 ? (m->rcpts++, 250) : 503;
-    case T_RCPT_REFUSED: return m->mail == 1 ? (m->refused = 1, 550) : 503;
-    case T_DATA: return model_data(m);
-    case T_BDAT: return model_chunk(m, 0);
-    case T_BDAT_LAST: return model_chunk(m, 1);
-    case T_RSET: model_end(m, 0); return 250;
-    case T_AUTH: return free_to_start && !m->auth ? (m->auth = 1, 235) : 503;
-    case T_STARTTLS: return model_starttls(m);
-    case T_VRFY: return 252;
-    case T_NOOP: return 250;
-    default: model_end(m, 0); m->closed = 1; return 221;
+    case T_EHLO:
+        return model_hello(m);
+    case T_MAIL:
+        return free_to_start ? (m->mail = 1, 250) : 503;
+    case T_MAIL_BAD:
+        return free_to_start ? 501 : 503;
+    case T_RCPT:
+        return m->mail == 1 ? (m->rcpts++, 250) : 503;
+    case T_RCPT_REFUSED:
+        return m->mail == 1 ? (m->refused = 1, 550) : 503;
+    case T_DATA:
+        return model_data(m);
+    case T_BDAT:
+        return model_chunk(m, 0);
+    case T_BDAT_LAST:
+        return model_chunk(m, 1);
+    case T_RSET:
+        model_end(m, 0);
+        return 250;
+    case T_AUTH:
+        return free_to_start && !m->auth ? (m->auth = 1, 235) : 503;
+    case T_STARTTLS:
+        return model_starttls(m);
+    case T_VRFY:
+        return 252;
+    case T_NOOP:
+        return 250;
+    default:
+        model_end(m, 0);
+        m->closed = 1;
+        return 221;
     }
 }
 
@@ -248,8 +289,10 @@ static void compare(const ehlo_service *service, const token *sequence, size_t l
                      m.messages, m.resets, r.messages, r.resets);
         }
     }
-    if (m.closed) assert_int_equal(ehlo_server_wants(r.session), EHLO_WANT_CLOSE);
-    else assert_int_equal(ehlo_server_wants(r.session), EHLO_WANT_READ);
+    if (m.closed)
+        assert_int_equal(ehlo_server_wants(r.session), EHLO_WANT_CLOSE);
+    else
+        assert_int_equal(ehlo_server_wants(r.session), EHLO_WANT_READ);
     assert_int_equal(ehlo_server_close(r.session), EHLO_OK);
     model_end(&m, 0);
     assert_int_equal(r.resets, m.resets);
@@ -274,7 +317,7 @@ static void every_sequence_of_commands_equals_the_model(void **state)
     const ehlo_service *service = make_service();
     (void)state;
     for (size_t len = 1; len <= depth; len++) {
-        token sequence[16] = {T_EHLO};
+        token sequence[16] = { T_EHLO };
         assert_true(len <= 16);
         do compare(service, sequence, len);
         while (next_sequence(sequence, len));
@@ -285,8 +328,9 @@ static void every_sequence_of_commands_equals_the_model(void **state)
 static void every_continuation_of_a_transaction_equals_the_model(void **state)
 {
     static const token starts[][4] = {
-        {T_EHLO, T_MAIL, T_RCPT, T_BDAT}, {T_EHLO, T_MAIL, T_RCPT, T_DATA}, {T_EHLO, T_MAIL, T_RCPT_REFUSED, T_BDAT},
-        {T_EHLO, T_MAIL, T_RCPT, T_RCPT_REFUSED}, {T_EHLO, T_STARTTLS, T_EHLO, T_AUTH}, {T_EHLO, T_AUTH, T_MAIL, T_RCPT},
+        { T_EHLO, T_MAIL, T_RCPT, T_BDAT },         { T_EHLO, T_MAIL, T_RCPT, T_DATA },
+        { T_EHLO, T_MAIL, T_RCPT_REFUSED, T_BDAT }, { T_EHLO, T_MAIL, T_RCPT, T_RCPT_REFUSED },
+        { T_EHLO, T_STARTTLS, T_EHLO, T_AUTH },     { T_EHLO, T_AUTH, T_MAIL, T_RCPT },
     };
     const ehlo_service *service = make_service();
     (void)state;

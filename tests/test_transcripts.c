@@ -43,8 +43,8 @@ static int same(const peer_text *a, const peer_text *b)
 
 static void must_be_alike(const peer *reference, const peer *p)
 {
-    if (same(&reference->log, &p->log) && same(&reference->out, &p->out) &&
-        same(&reference->trace_in, &p->trace_in)) return;
+    if (same(&reference->log, &p->log) && same(&reference->out, &p->out) && same(&reference->trace_in, &p->trace_in))
+        return;
     show("the reference", reference);
     show("differs", p);
     if (!same(&reference->trace_in, &p->trace_in)) {
@@ -72,14 +72,22 @@ static void in_every_manner(const transcript *t, const peer *reference)
 /* The peer ends at octet `at`: however the octets before came, the same must come of it. */
 static void ends_at(const transcript *t, int stop, size_t at)
 {
-    peer_mode whole = {.name = "whole, stops", .stop = stop, .stop_at = at};
-    peer_mode bytes = {.name = "bytes, stops", .cut = PEER_BYTES, .stop = stop, .stop_at = at, .lender = 1};
-    peer_mode later = {.name = "later, stops early", .answers = PEER_LATER, .write_max = 5, .body_max = 3, .stop = stop,
-                       .stop_at = at, .stop_early = 1, .seed = (unsigned)at};
+    peer_mode whole = { .name = "whole, stops", .stop = stop, .stop_at = at };
+    peer_mode bytes = { .name = "bytes, stops", .cut = PEER_BYTES, .stop = stop, .stop_at = at, .lender = 1 };
+    peer_mode later = { .name = "later, stops early",
+                        .answers = PEER_LATER,
+                        .write_max = 5,
+                        .body_max = 3,
+                        .stop = stop,
+                        .stop_at = at,
+                        .stop_early = 1,
+                        .seed = (unsigned)at };
     peer *reference = run(t, &whole);
     compare(t, reference, &bytes);
-    if (stop == PEER_STOP_EOF) compare(t, reference, &later);
-    else peer_free(run(t, &later));
+    if (stop == PEER_STOP_EOF)
+        compare(t, reference, &later);
+    else
+        peer_free(run(t, &later));
     peer_free(reference);
 }
 
@@ -95,10 +103,12 @@ static void ends_at_every_octet(const transcript *t)
 static void fails_at_every(const transcript *t, int lending)
 {
     for (unsigned n = 1; n < 10000; n++) {
-        peer_mode mode = {.name = "fails", .write_max = 40, .lender = 1, .pipelined = (int)(n & 1)};
+        peer_mode mode = { .name = "fails", .write_max = 40, .lender = 1, .pipelined = (int)(n & 1) };
         mode.answers = n % 3 == 0 ? PEER_LATER : PEER_VERDICT;
-        if (lending) mode.fail_lend = n;
-        else mode.fail_write = n;
+        if (lending)
+            mode.fail_lend = n;
+        else
+            mode.fail_write = n;
         peer *p = run(t, &mode);
         int reached = lending ? p->lends >= n : p->write_calls >= n;
         if (reached) {
@@ -111,7 +121,7 @@ static void fails_at_every(const transcript *t, int lending)
 
 static void transcript_holds_in_every_manner(void **state)
 {
-    peer_text why = {0};
+    peer_text why = { 0 };
     transcript *t = transcript_read(*state);
     if (t->error[0] != '\0') fail_msg("%s: %s", (const char *)*state, t->error);
     assert_true(t->expected_count > 0);

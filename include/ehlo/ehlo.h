@@ -1,4 +1,4 @@
-/* ehlo/ehlo.h - everything that needs no operating system: values, grammar, body codec, server session.
+/* ehlo/ehlo.h - everything that needs no operating system: values, grammar, DNS messages, body codec, server session.
  *
  * The event loop with its sockets and threads is apart, in <ehlo/net.h>: it needs POSIX, and libehlo-net
  * beside libehlo. */
@@ -7,6 +7,7 @@
 
 #include <ehlo/types.h>
 #include <ehlo/syntax.h>
+#include <ehlo/dns.h>
 #include <ehlo/body.h>
 #include <ehlo/server.h>
 

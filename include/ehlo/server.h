@@ -52,11 +52,12 @@ enum {
     EHLO_SERVICE_NO_EXTENSIONS = 1 << 1, /* offer only what `extensions` names, even if that is nothing */
     EHLO_SERVICE_STRICT_COLON = 1 << 2,  /* refuse "MAIL FROM: <a@b>" with 501 */
     EHLO_SERVICE_EARLY_INPUT = 1 << 3,   /* refuse peers that talk before the greeting (while on_connect is
-                                            pending) or behind DATA before the 354: 554 or 421, and close */
+                                            pending, and READ wanted for it) or behind DATA before the 354: 554 or 421,
+                                            and close */
     EHLO_SERVICE_REQUIRE_TLS = 1 << 4,   /* MAIL, AUTH... before STARTTLS are 530 5.7.0 (not for public MX) */
     EHLO_SERVICE_REQUIRE_AUTH = 1 << 5,  /* submission (RFC 6409 4.3): MAIL before AUTH is 530 5.7.0 */
     EHLO_SERVICE_AUTH_CLEAR = 1 << 6,    /* offer and accept AUTH outside TLS too (RFC 8314 advises against) */
-    EHLO_SERVICE_REFUSE_8BIT = 1 << 7,   /* octets above 127 in DATA without BODY=8BITMIME: 554 5.6.1 */
+    EHLO_SERVICE_REFUSE_8BIT = 1 << 7,   /* octets above 127 in a message without BODY=8BITMIME: 554 5.6.1 */
     EHLO_SERVICE_TRACE_SECRETS = 1 << 8  /* on_trace sees secrets too: for debugging alone */
 };
 
@@ -83,17 +84,18 @@ typedef struct ehlo_service_config {
     uint8_t bare_lf;        /* likewise */
     uint32_t text_line_max; /* longest line of DATA without CRLF; 0: any length, as it is */
 
-    uint64_t max_size;         /* octets of a message; 52428800 (50 MiB); EHLO_UNLIMITED: none, and SIZE 0 is offered */
-    uint64_t drain_max;        /* octets of a refused message or chunk still read, to answer it in order; beyond it the
-                                session answers and closes; max(2 * max_size, 16 MiB) */
-    uint32_t line_max;         /* octets of a command line with CRLF; 2048; at least 512 */
-    uint32_t line_drain_max;   /* octets of an over-long line still read; 1 MiB; then 421 */
-    uint32_t auth_line_max;    /* octets of an AUTH line with CRLF, when AUTH is offered; 12288 */
-    uint32_t path_max;         /* octets of a path; 322 */
-    uint32_t max_recipients;   /* per transaction; 1000; beyond: 452 4.5.3 */
-    uint32_t max_messages;     /* per session, offered as LIMITS MAILMAX; 0: any number; beyond: 421 */
-    uint32_t max_rcpt_domains; /* offered as LIMITS RCPTDOMAINMAX, enforced by the application; 0: not offered */
-    uint32_t max_bad;          /* bad commands (500-504 and 555 of the library's own, AUTH failures) in a row without
+    uint64_t max_size;  /* octets of a message; 52428800 (50 MiB); EHLO_UNLIMITED: none, and SIZE 0 is offered */
+    uint64_t drain_max; /* octets of a message or chunk that are read although it is refused, to answer it in its
+                                place; beyond it the session answers and closes; max(2 * max_size, 16 MiB) */
+    uint32_t line_max;  /* octets of a command line with CRLF; 2048; at least 512. MAIL and RCPT may be longer, where
+                                what is offered needs it (RFC 5321 4.5.3.1.4) */
+    uint32_t line_drain_max;    /* octets of an over-long line still read; 1 MiB, or line_max; then 421 */
+    uint32_t auth_line_max;     /* octets of an AUTH line with CRLF, when AUTH is offered; 12288 */
+    uint32_t path_max;          /* octets of a path; 322 */
+    uint32_t max_recipients;    /* per transaction; 1000; beyond: 452 4.5.3 */
+    uint32_t max_messages;      /* per session, offered as LIMITS MAILMAX; 0: any number; beyond: 421 */
+    uint32_t max_rcpt_domains;  /* offered as LIMITS RCPTDOMAINMAX, enforced by the application; 0: not offered */
+    uint32_t max_bad;           /* bad commands (500-504 and 555 of the library's own, AUTH failures) in a row without
                                 an accepted MAIL, RCPT or message; 20; beyond: 421 */
     uint32_t max_idle_commands; /* NOOP RSET VRFY EXPN HELP EHLO and tiny chunks between two accepted MAIL, RCPT,
                                    messages or longer chunks; 1000; beyond: 421 */
@@ -170,9 +172,11 @@ enum { EHLO_TRACE_IN = 1, EHLO_TRACE_OUT = 2 };
  *   EHLO_LATER   the answer comes through ehlo_server_answer with this token.
  *   negative     the session says 421 and closes.
  * Which codes *r may have: on_connect 220 421 521 554; on_hello 250; on_mail, on_rcpt 250 251 252; on_data 354;
- * on_message, on_result 250; on_auth 235 334; on_starttls 220; on_command any 2yz (XCLIENT 220) and, for HELP,
- * 211 214; and each of them any 4yz or 5yz. 421 closes, whatever the verb. A reply that is not allowed, not
- * sendable (CR, NUL, an octet above 126 without SMTPUTF8) or too long is replaced by the default text of its class.
+ * on_message, on_result 250; on_auth 235 334; on_starttls 220; on_command any 2yz (XCLIENT 220 alone); and each
+ * of them any 4yz or 5yz. 421 closes, whatever the verb. Our host name leads the text of a greeting and of 421. A
+ * reply that is not sendable (CR, NUL, an octet above 126 without SMTPUTF8) or too long is said with the default text
+ * instead; a code that is not allowed becomes the usual one of its class, and in AUTH 454: nobody is authenticated
+ * by mistake.
  * Text in *r must live until the callback has returned.
  *
  * From inside a callback only the readers (wants, deadline, facts) and ehlo_server_answer with the token just
@@ -183,8 +187,8 @@ typedef struct ehlo_server_callbacks {
     int (*write)(ehlo_server *s, const ehlo_str *parts, size_t n, size_t *taken, void *user);
     /* A peer has connected. Default: 220. */
     int (*on_connect)(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user);
-    /* EHLO, HELO or LHLO. A 250 text goes behind our name in the first line. An open transaction is reset
-     * when it is accepted. */
+    /* EHLO, HELO or LHLO. A 250 text (one line, at most 128 octets) goes behind our name in the first
+     * line. An open transaction is reset when it is accepted. */
     int (*on_hello)(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, ehlo_reply *r, void *user);
     int (*on_mail)(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo_reply *r, void *user);
     int (*on_rcpt)(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo_reply *r, void *user);
@@ -228,9 +232,9 @@ EHLO_API size_t ehlo_service_size_sized(const ehlo_service_config *cfg, size_t c
 
 /* Checks cfg, renders the EHLO reply and builds a service in mem (aligned for anything). It is read-only from
  * then on, may be used by any number of threads, must outlive its sessions, and needs no end. Callbacks and
- * cfg are copied. EHLO_ERR_ARG: a setting is out of range, a text holds what may not be sent, hostname is
+ * cfg are copied. *service is mem. EHLO_ERR_ARG: a setting is out of range, a text holds what may not be sent, hostname is
  * missing, extensions contradict each other (BINARYMIME without CHUNKING, SMTPUTF8 without 8BITMIME, AUTH
- * without mechanisms), or write is NULL. EHLO_ERR_SPACE: len is too small. */
+ * without mechanisms, REQUIRE_TLS without STARTTLS), or write is NULL. EHLO_ERR_SPACE: len is too small. */
 #define ehlo_service_init(service, mem, len, cfg, callbacks)                                                           \
     ehlo_service_init_sized((service), (mem), (len), (cfg), sizeof(ehlo_service_config), (callbacks),                  \
                             sizeof(ehlo_server_callbacks))
@@ -262,7 +266,8 @@ EHLO_API int ehlo_server_start(ehlo_server *s, uint64_t now);
 
 /* Takes octets of the peer: *used of them. Offer the rest again, in front of what comes next. On return one of
  * three holds: *used is len; or wants lacks READ (offer again when it is back); or the rest is an incomplete
- * line or an undecided end, shorter than ehlo_service_input_min. Where READ is not wanted it takes nothing. */
+ * line or an undecided end, shorter than ehlo_service_input_min. Where READ is not wanted it takes nothing, but
+ * once the session is over it takes and drops everything. */
 EHLO_API int ehlo_server_feed(ehlo_server *s, uint64_t now, const char *bytes, size_t len, size_t *used);
 
 /* The transport takes octets again. */
@@ -305,6 +310,9 @@ EHLO_API unsigned ehlo_server_wants(const ehlo_server *s);
 
 /* When tick has something to do; UINT64_MAX for never. It may move later without notice. */
 EHLO_API uint64_t ehlo_server_deadline(const ehlo_server *s);
+
+/* wants and deadline in one call: what an event loop asks after each call. */
+EHLO_API unsigned ehlo_server_status(const ehlo_server *s, uint64_t *deadline);
 
 EHLO_API const ehlo_peer *ehlo_server_peer(const ehlo_server *s);           /* as given to init */
 EHLO_API const ehlo_tls_facts *ehlo_server_tls_facts(const ehlo_server *s); /* NULL outside TLS, or if not given */

@@ -4,7 +4,8 @@
  * the caller's text and live as long as that text. A parser that refuses says which rule was broken and at
  * which octet (ehlo_fault); its output is then zero, never half-filled.
  *
- * Order: faults, paths, commands, MAIL and RCPT, other arguments, text encodings, replies, trace, PROXY. */
+ * Order: faults, paths, commands, MAIL and RCPT, other arguments, text encodings, replies, trace, and for
+ * clients reply reader, EHLO keywords, command writer; PROXY. */
 #ifndef EHLO_SYNTAX_H
 #define EHLO_SYNTAX_H
 
@@ -275,7 +276,7 @@ EHLO_API int ehlo_reply_check(const ehlo_reply *reply, unsigned flags, ehlo_faul
 /* Writes a whole reply with its CRLFs: text split at '\n', each line with code and, with
  * EHLO_REPLY_ENHANCED and an enhanced code other than 0.0.0 and a class other than 3, the enhanced code.
  * A line that would pass 512 octets with its CRLF is split at a space, or where there is none at 512 octets,
- * never inside a UTF-8 sequence. EHLO_ERR_SPACE: *len is what it needs. Otherwise as ehlo_reply_check. */
+ * never inside a UTF-8 sequence. A line without text still has the SP (RFC 5321 4.2.1). EHLO_ERR_SPACE: *len is what it needs. Otherwise as ehlo_reply_check. */
 EHLO_API int ehlo_reply_write(const ehlo_reply *reply, unsigned flags, char *out, size_t cap, size_t *len,
                               ehlo_fault *fault);
 
@@ -300,8 +301,10 @@ typedef struct ehlo_received {
 } ehlo_received;
 
 /* Writes one Received field, folded, ending in CRLF. CTLs never get out: in hello and tls each octet that a
- * comment or token may not hold becomes '?' (RFC 5321 4.4; untrusted text), and hello is cut at 255 octets;
- * in by, id and recipient they are EHLO_ERR_ARG. EHLO_ERR_SPACE: *len is what it needs; 2048 always suffice. */
+ * comment or token may not hold becomes '?' (RFC 5321 4.4; untrusted text), and both are cut at 255 octets. by
+ * must be a domain or literal, id at most 255 octets of atom or msg-id characters, recipient a mailbox of at most
+ * 512 octets or "postmaster": else EHLO_ERR_ARG. Without hello the address literal stands in for it.
+ * EHLO_ERR_SPACE: *len is what it needs; 2048 always suffice. */
 EHLO_API int ehlo_received_write(const ehlo_received *received, char *out, size_t cap, size_t *len);
 
 /* RFC 5322 3.3 date-time, "Sun, 22 Nov 2026 06:00:00 +0000"; years 1900 to 9999, else EHLO_ERR_ARG. */
@@ -311,13 +314,152 @@ EHLO_API int ehlo_date_write(int64_t unix_seconds, int32_t zone_minutes, char *o
  * "[192.0.2.1]" or "[IPv6:2001:db8::1]". 48 octets suffice. EHLO_ERR_ARG for a family of NONE. */
 EHLO_API int ehlo_address_write(const ehlo_address *address, int literal, char *out, size_t cap, size_t *len);
 
+/* -- reply reader (RFC 5321 4.2, RFC 3463) ---------------------------------------------------------- */
+
+/* One line of a reply. */
+typedef struct ehlo_reply_line {
+    uint16_t code; /* 200 to 599; or below 100, which a client skips if it said VERB and else takes for an error */
+    uint8_t last;  /* 1: the reply ends with this line */
+    ehlo_str text; /* behind the code and its separator: any octets, the peer's word */
+} ehlo_reply_line;
+
+/* line is one line without its CRLF: "250", "250 text", "250-" or "250-text". Every line of a reply has the
+ * same code, which the caller compares. EHLO_ERR_SYNTAX (EHLO_RULE_REPLY): anything else, 1yz and 6yz to 9yz
+ * among it. */
+EHLO_API int ehlo_reply_line_parse(ehlo_str line, ehlo_reply_line *out, ehlo_fault *fault);
+
+/* Takes the next line off *rest, which holds a whole reply as received, its last CRLF being optional: 1 and
+ * *text without code and enhanced code, 0 at the end, EHLO_ERR_SYNTAX where it is no reply: a malformed line
+ * or one of another code follows, or it ends too early or too late (*rest then starts at that line). */
+EHLO_API int ehlo_reply_next(ehlo_str *rest, ehlo_str *text);
+
+/* Reads the enhanced code that leads a reply's text, of the class that its reply code begins with (2, 4, 5).
+ * *used (may be NULL): its length with the space behind it. EHLO_ERR_SYNTAX: text begins with none, or with
+ * one of another class; enhanced is then 0.0.0. */
+EHLO_API int ehlo_enhanced_parse(ehlo_str text, unsigned reply_class, uint16_t enhanced[3], size_t *used);
+
+/* Copies what a peer said, fit for one line of a log, a file or a report: HT becomes SP; every other control,
+ * U+0080 to U+009F, line and paragraph separators, and each octet that is not UTF-8 become '?'. Writes at
+ * most cap octets, never a NUL or part of a UTF-8 sequence; *len is how many. 1 if the rest was cut off, else
+ * EHLO_OK. */
+EHLO_API int ehlo_text_clean(ehlo_str text, char *out, size_t cap, size_t *len);
+
+/* -- EHLO keywords (RFC 5321 4.1.1.1) --------------------------------------------------------------- */
+
+/* SASL mechanisms, or'ed. */
+enum {
+    EHLO_SASL_PLAIN = 1 << 0,              /* RFC 4616 */
+    EHLO_SASL_LOGIN = 1 << 1,              /* a custom older than PLAIN */
+    EHLO_SASL_EXTERNAL = 1 << 2,           /* RFC 4422 appendix A */
+    EHLO_SASL_ANONYMOUS = 1 << 3,          /* RFC 4505 */
+    EHLO_SASL_XOAUTH2 = 1 << 4,            /* Google's forerunner of OAUTHBEARER */
+    EHLO_SASL_OAUTHBEARER = 1 << 5,        /* RFC 7628 */
+    EHLO_SASL_CRAM_MD5 = 1 << 6,           /* RFC 2195 */
+    EHLO_SASL_SCRAM_SHA_1 = 1 << 7,        /* RFC 5802 */
+    EHLO_SASL_SCRAM_SHA_1_PLUS = 1 << 8,   /* RFC 5802, with channel binding */
+    EHLO_SASL_SCRAM_SHA_256 = 1 << 9,      /* RFC 7677 */
+    EHLO_SASL_SCRAM_SHA_256_PLUS = 1 << 10 /* RFC 7677, with channel binding */
+};
+
+/* The EHLO_SASL_* bit of a mechanism's name, in any case; 0 if we know none of that name. */
+EHLO_API uint32_t ehlo_sasl_find(ehlo_str name);
+
+/* What a server offers. Zero it before the first line of an EHLO or LHLO reply. */
+typedef struct ehlo_offers {
+    uint32_t caps;            /* EHLO_CAP_* */
+    uint32_t mechanisms;      /* AUTH: EHLO_SASL_* */
+    uint64_t size_max;        /* SIZE: octets of a message; 0: no limit was told */
+    uint32_t mail_max;        /* LIMITS MAILMAX: transactions in a session; 0: not told, as the two below */
+    uint32_t rcpt_max;        /* LIMITS RCPTMAX: recipients in a transaction */
+    uint32_t rcpt_domain_max; /* LIMITS RCPTDOMAINMAX: domains in a transaction */
+    uint32_t by_min;          /* DELIVERBY: least seconds; 0: none */
+    uint32_t hold_max;        /* FUTURERELEASE: seconds at most; 0: not told */
+} ehlo_offers;
+
+/* Adds one line of an EHLO reply (its text; the first line holds the server's name and is none of these) to
+ * *offers. *keyword and *args are its parts as written, for known and unknown keywords alike; "AUTH=LOGIN" is
+ * "AUTH" and "LOGIN", as old servers write it. Keywords and mechanisms of several lines add up; of a number
+ * told twice the last counts. A value that is malformed or out of range is ignored, the keyword still counts.
+ * EHLO_ERR_SYNTAX: the line begins with no keyword; *offers is unchanged: go on with the next line. */
+EHLO_API int ehlo_offer_parse(ehlo_str line, ehlo_offers *offers, ehlo_str *keyword, ehlo_str *args);
+
+/* -- command writer (RFC 5321 4.1.1) ---------------------------------------------------------------- */
+
+/* Each function writes one whole command line with its CRLF to out, and *len is its length; or it fails,
+ * *len is 0 unless said otherwise, and out is as it was:
+ *     EHLO_ERR_ARG    something given breaks the grammar, or holds CR, LF, NUL or another control. *fault (may
+ *                     be NULL) is the rule, and the offset in the text that breaks it.
+ *     EHLO_ERR_SPACE  the line would be longer than cap, or than a line may be (EHLO_LINE_MAX for MAIL and
+ *                     RCPT, EHLO_AUTH_LINE_MAX for AUTH, 512 for all others); *len is its length. */
+
+#define EHLO_LINE_MAX 2048       /* RFC 5321 4.5.3.1.4, and what the extensions add to it */
+#define EHLO_AUTH_LINE_MAX 12288 /* RFC 4954 4 */
+
+/* A command whose argument is text. EHLO HELO LHLO, MAIL and RCPT ("FROM:<a@b> SIZE=1"), BDAT, AUTH, ETRN,
+ * XCLIENT: by their grammar. VRFY, EXPN: a mailbox, a path or words, with " SMTPUTF8" behind them if they are
+ * to be UTF-8. NOOP, HELP, VERB: words, or empty. DATA RSET QUIT STARTTLS: empty. EHLO_VERB_UNKNOWN: a command
+ * of the caller's own, "XFOO words", which is none of those that we know. TURN SEND SOML SAML are refused
+ * (RFC 5321 appendix F). Source routes are refused. */
+EHLO_API int ehlo_command_write(ehlo_verb verb, ehlo_str argument, char *out, size_t cap, size_t *len,
+                                ehlo_fault *fault);
+
+/* EHLO, HELO or LHLO; name is our domain or address literal, never empty. */
+EHLO_API int ehlo_hello_write(ehlo_verb verb, ehlo_str name, char *out, size_t cap, size_t *len, ehlo_fault *fault);
+
+/* What MAIL is to say. Only the members of parameters that are `present` are read. */
+typedef struct ehlo_mail_command {
+    ehlo_str mailbox;    /* the reverse-path without brackets, in the quoting it is to have; empty: "<>" */
+    uint32_t present;    /* EHLO_PARAM_* of MAIL; SMTPUTF8 admits UTF-8 in mailbox, auth and params */
+    uint8_t body;        /* ehlo_body */
+    uint8_t ret;         /* ehlo_ret */
+    uint8_t by_mode;     /* ehlo_by */
+    uint8_t by_trace;    /* 1: with T */
+    int8_t mt_priority;  /* -9 to 9 */
+    int32_t by_seconds;  /* -999999999 to 999999999; above 0 with EHLO_BY_RETURN */
+    uint32_t hold_for;   /* seconds, 1 to 999999999 */
+    uint64_t size;       /* octets */
+    ehlo_str envid;      /* plain printable ASCII, of which xtext is made: at most 100 octets then */
+    ehlo_str auth;       /* plain mailbox, of which xtext is made: at most 500 octets then; empty: "<>" */
+    ehlo_str hold_until; /* RFC 3339 UTC date-time */
+    ehlo_str params;     /* further parameters, as they are to stand: "XFOO=1 XBAR"; none of EHLO_PARAM_* */
+} ehlo_mail_command;
+
+EHLO_API int ehlo_mail_write(const ehlo_mail_command *mail, char *out, size_t cap, size_t *len, ehlo_fault *fault);
+
+/* What RCPT is to say. */
+typedef struct ehlo_rcpt_command {
+    ehlo_str mailbox;    /* the forward-path without brackets, in the quoting it is to have, or "postmaster" */
+    uint32_t present;    /* EHLO_PARAM_* of RCPT */
+    uint8_t utf8;        /* 1: the transaction has SMTPUTF8, which admits UTF-8 in mailbox and params */
+    uint8_t notify;      /* EHLO_NOTIFY_*, NEVER alone */
+    uint8_t rrvs_action; /* 'C', 'R' or 0 */
+    ehlo_str orcpt_type; /* "rfc822" */
+    ehlo_str orcpt;      /* plain printable ASCII, of which xtext is made; with orcpt_type utf-8, UTF-8, of which
+                            utf-8-addr-xtext is made (RFC 6533 3): at most 500 octets then, with its type */
+    ehlo_str rrvs;       /* RFC 3339 date-time */
+    ehlo_str params;     /* further parameters, as for MAIL */
+} ehlo_rcpt_command;
+
+EHLO_API int ehlo_rcpt_write(const ehlo_rcpt_command *rcpt, char *out, size_t cap, size_t *len, ehlo_fault *fault);
+
+/* BDAT, of a chunk of size octets (RFC 3030 2). */
+EHLO_API int ehlo_bdat_write(uint64_t size, int last, char *out, size_t cap, size_t *len);
+
+/* AUTH with the initial response as plain octets, of which base64 is made: none if response.ptr is NULL, "="
+ * if it is empty (RFC 4954 4). */
+EHLO_API int ehlo_auth_write(ehlo_str mechanism, ehlo_str response, char *out, size_t cap, size_t *len,
+                             ehlo_fault *fault);
+
+/* The line that answers a 334: base64 of these plain octets; "*", which cancels, if response.ptr is NULL. */
+EHLO_API int ehlo_auth_response_write(ehlo_str response, char *out, size_t cap, size_t *len);
+
 /* -- PROXY preface (HAProxy's PROXY protocol, versions 1 and 2) ------------------------------------- */
 
 /* The longest preface read: v1 has 107 octets at most; of v2 more than this is EHLO_ERR_SYNTAX. */
 #define EHLO_PROXY_MAX 536
 
 /* Reads a preface at the start of bytes. EHLO_OK: *used octets are the preface, and *peer has the
- * addresses it told (proxied set; for LOCAL and UNKNOWN left as they were). EHLO_ERR_INCOMPLETE: feed more.
+ * addresses it told (proxied set; for LOCAL, UNKNOWN, UNIX and UNSPEC left as they were; TLVs are skipped). EHLO_ERR_INCOMPLETE: feed more.
  * EHLO_ERR_SYNTAX: this is no preface, or a broken one: close without a word. */
 EHLO_API int ehlo_proxy_parse(const char *bytes, size_t len, ehlo_peer *peer, size_t *used);
 

@@ -4,15 +4,29 @@
 
 /* -- asking ----------------------------------------------------------------------------------------- */
 
-ehlo_token ehlo_session_ask(ehlo_server *s, ehlo_question question, ehlo_verb verb)
+/* MAIL, RCPT, DATA or a message granted by silence: what nearly every answer is. */
+static int is_plain_grant(const ehlo_server *s, const ehlo_reply *reply)
 {
-    s->question = (uint8_t)question;
-    s->verb = (uint8_t)verb;
-    if (++s->token == 0) s->token = 1;
-    s->answered = 0;
-    s->running = EHLO_RUNNING_QUESTION;
-    s->since = s->now;
-    return s->token;
+    if (reply->code != 0 || reply->text.len != 0) return 0;
+    if (s->question == EHLO_ASKED_MESSAGE) return !ehlo_session_is_lmtp(s);
+    return s->question >= EHLO_ASKED_MAIL && s->question <= EHLO_ASKED_DATA;
+}
+
+static void grant(ehlo_server *s)
+{
+    const struct ehlo_success *success = &ehlo_successes[s->question];
+    s->answer_code = success->from;
+    ehlo_session_say(s, (ehlo_standard)success->standard);
+    ehlo_session_conclude(s);
+}
+
+/* An answer that may not be sent is said with the default text. */
+EHLO_COLD static void accept_or_amend(ehlo_server *s, const ehlo_reply *reply)
+{
+    ehlo_reply instead = { 0, { 0, 0, 0 }, { NULL, 0 } };
+    if (ehlo_session_accept(s, reply) == EHLO_OK) return;
+    instead.code = ehlo_answer_instead((ehlo_question)s->question, (ehlo_verb)s->verb, reply->code);
+    (void)ehlo_session_accept(s, &instead);
 }
 
 void ehlo_session_verdict(ehlo_server *s, int verdict, const ehlo_reply *reply)
@@ -21,12 +35,12 @@ void ehlo_session_verdict(ehlo_server *s, int verdict, const ehlo_reply *reply)
     if (s->answered) {
         ehlo_session_conclude(s);
     } else if (verdict < 0) {
+        s->question = EHLO_ASKED_NOTHING; /* decided, if badly: its token is not pending any more */
         ehlo_session_end_saying(s, EHLO_SAY_FAILED, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
+    } else if (verdict != EHLO_LATER && is_plain_grant(s, reply)) {
+        grant(s);
     } else if (verdict != EHLO_LATER) {
-        if (ehlo_session_accept(s, reply) != EHLO_OK) {
-            ehlo_reply instead = ehlo_answer_instead((ehlo_question)s->question, (ehlo_verb)s->verb, reply->code);
-            (void)ehlo_session_accept(s, &instead);
-        }
+        accept_or_amend(s, reply);
         ehlo_session_conclude(s);
     }
 }
@@ -39,7 +53,7 @@ static ehlo_reply fill_in(const ehlo_server *s, const ehlo_reply *reply)
     ehlo_question question = (ehlo_question)s->question;
     ehlo_reply full = *reply;
     if (full.code == 0) full.code = ehlo_answer_code(question, (ehlo_verb)s->verb);
-    if (question == EHLO_ASKED_CONNECT && full.code == 220) {
+    if (ehlo_session_is_greeting(s, full.code)) {
         if (full.text.len == 0) full.text = s->service->config.greeting;
     } else if (full.code != 334 && !(question == EHLO_ASKED_HELLO && full.code == 250)) {
         ehlo_answer_complete(&full, question);
@@ -50,9 +64,9 @@ static ehlo_reply fill_in(const ehlo_server *s, const ehlo_reply *reply)
 /* An LMTP message's reply goes to each recipient; a refused chunk's waits until the chunk is drained. */
 static int is_held(const ehlo_server *s, unsigned code)
 {
-    int lmtp = (s->service->config.flags & EHLO_SERVICE_LMTP) != 0;
     if (code == 421) return 0;
-    return (s->question == EHLO_ASKED_MESSAGE && lmtp) || (s->question == EHLO_ASKED_CHUNK && code >= 400);
+    return (s->question == EHLO_ASKED_MESSAGE && ehlo_session_is_lmtp(s)) ||
+           (s->question == EHLO_ASKED_CHUNK && code >= 400);
 }
 
 /* Answers that lead to something else than a reply: a chunk that may come, LMTP results to ask for. */
@@ -60,7 +74,7 @@ static int is_silent(const ehlo_server *s, unsigned code)
 {
     if (s->question == EHLO_ASKED_CHUNK) return code == 354;
     return s->question == EHLO_ASKED_MESSAGE && code < 400 && s->service->callbacks.on_result != NULL &&
-           (s->service->config.flags & EHLO_SERVICE_LMTP);
+           ehlo_session_is_lmtp(s);
 }
 
 /* Queues the reply; a plain default is one of the standard ones, and needs no look. */
@@ -81,20 +95,7 @@ static int queue(ehlo_server *s, const ehlo_reply *reply)
     return ehlo_session_say_reply(s, &full);
 }
 
-/* MAIL, RCPT or DATA granted by silence: what nearly every answer is. */
-static int is_plain_grant(const ehlo_server *s, const ehlo_reply *reply)
-{
-    return s->question >= EHLO_ASKED_MAIL && s->question <= EHLO_ASKED_DATA && reply->code == 0 && reply->text.len == 0;
-}
-
-static void grant(ehlo_server *s)
-{
-    ehlo_standard which = (ehlo_standard)ehlo_successes[s->question].standard;
-    s->answer_code = ehlo_standard_code(which);
-    ehlo_session_say(s, which);
-}
-
-static int accept_other(ehlo_server *s, const ehlo_reply *reply)
+int ehlo_session_accept(ehlo_server *s, const ehlo_reply *reply)
 {
     ehlo_question question = (ehlo_question)s->question;
     uint32_t before = ehlo_out_length(&s->out), added;
@@ -110,13 +111,6 @@ static int accept_other(ehlo_server *s, const ehlo_reply *reply)
     if (err != EHLO_OK) return err;
     added = ehlo_out_length(&s->out) - before;
     if (is_held(s, code) && added > 0) ehlo_out_hold(&s->out, added);
-    return EHLO_OK;
-}
-
-int ehlo_session_accept(ehlo_server *s, const ehlo_reply *reply)
-{
-    if (!is_plain_grant(s, reply)) return accept_other(s, reply);
-    grant(s);
     return EHLO_OK;
 }
 
@@ -175,7 +169,7 @@ static void conclude_chunk(ehlo_server *s)
 static void conclude_message(ehlo_server *s)
 {
     if (succeeded(s)) ehlo_session_progress(s);
-    if (s->service->config.flags & EHLO_SERVICE_LMTP) {
+    if (ehlo_session_is_lmtp(s)) {
         ehlo_session_pay(s, s->state.recipients, EHLO_PAYING_MESSAGE);
     } else {
         ehlo_state_end(&s->state);
@@ -201,6 +195,7 @@ static void conclude_auth(ehlo_server *s)
         ehlo_session_progress(s);
         return;
     }
+    if (s->answer_code < 500) return;
     s->bad++;
     s->auth_failures++;
 }
@@ -232,13 +227,13 @@ void ehlo_session_conclude(ehlo_server *s)
 {
     uint8_t question = s->question;
     s->question = EHLO_ASKED_NOTHING;
-    if (s->answer_code == 421 && s->bad > s->service->config.max_bad) {
+    s->since = s->now;
+    if (s->answer_code != 421) {
+        conclusions[question](s);
+        s->bare = 0;
+    } else if (s->bad > s->service->config.max_bad) {
         ehlo_session_end(s, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
-        return;
-    }
-    if (s->answer_code == 421) {
+    } else {
         ehlo_session_end(s, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
-        return;
     }
-    conclusions[question](s);
 }

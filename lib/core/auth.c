@@ -14,9 +14,10 @@ static void ask(ehlo_server *s, ehlo_str mechanism, ehlo_str response)
 
 void ehlo_session_auth(ehlo_server *s, ehlo_str argument)
 {
+    const ehlo_service_config *c = &s->service->config;
     ehlo_str mechanism, response;
     ehlo_fault fault;
-    if (s->auth_failures >= s->service->config.max_auth_failures) {
+    if (s->auth_failures >= c->max_auth_failures || s->bad >= c->max_bad) {
         ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY_BAD, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
     } else if (ehlo_auth_parse(argument, &mechanism, &response, &fault) != EHLO_OK) {
         ehlo_session_bad(s, fault.rule == EHLO_RULE_BASE64 ? EHLO_SAY_BASE64 : EHLO_SAY_ARGUMENT);
@@ -37,7 +38,7 @@ void ehlo_session_auth_cancel(ehlo_server *s)
     s->running = EHLO_RUNNING_NOTHING;
 }
 
-static void give_up(ehlo_server *s, ehlo_standard why)
+void ehlo_session_auth_give_up(ehlo_server *s, ehlo_standard why)
 {
     ehlo_session_auth_cancel(s);
     s->phase = EHLO_PHASE_COMMAND;
@@ -49,11 +50,11 @@ void ehlo_session_auth_line(ehlo_server *s, ehlo_str line)
 {
     size_t decoded;
     s->urgent = 1;
-    ehlo_session_trace(s, EHLO_TRACE_IN, line, 1);
+    if (ehlo_session_traces(s)) ehlo_session_trace(s, EHLO_TRACE_IN, line, 1);
     if (line.len == 1 && line.ptr[0] == '*') {
-        give_up(s, EHLO_SAY_CANCELLED);
+        ehlo_session_auth_give_up(s, EHLO_SAY_CANCELLED);
     } else if (ehlo_base64_decode(line, NULL, 0, &decoded, NULL) != EHLO_OK) {
-        give_up(s, EHLO_SAY_BASE64);
+        ehlo_session_auth_give_up(s, EHLO_SAY_BASE64);
     } else {
         ask(s, ehlo_str_make(NULL, 0), line);
     }

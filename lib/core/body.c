@@ -125,8 +125,8 @@ static int judge_leading_dot(const char *line, size_t len)
 }
 
 /* The octet at hand is in no plain run: an undecided CR, a bare octet that is not passed, or one too many. */
-static int decode_odd(ehlo_line_place *line, const ehlo_codec *codec, const char *bytes, size_t len, size_t *used,
-                      ehlo_str *slice)
+EHLO_COLD static int decode_odd(ehlo_line_place *line, const ehlo_codec *codec, const char *bytes, size_t len,
+                                size_t *used, ehlo_str *slice)
 {
     int cr = bytes[0] == '\r';
     uint8_t policy = cr ? codec->bare_cr : codec->bare_lf;
@@ -157,7 +157,7 @@ static inline int decode_step(ehlo_line_place *line, const ehlo_codec *codec, co
 
 /* Behind a violation every octet passes and none is handed out. The end is found by decoding: a second idea
  * of where a message ends would be a hole. */
-static int drain(ehlo_decoder *decoder, const ehlo_codec *codec, const char *bytes, size_t len, size_t *used)
+EHLO_COLD static int drain(ehlo_decoder *decoder, const ehlo_codec *codec, const char *bytes, size_t len, size_t *used)
 {
     ehlo_decoder dropping = { decoder->line, 0 };
     ehlo_codec passing = *codec;

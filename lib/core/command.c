@@ -82,6 +82,7 @@ static int held_too_long(const ehlo_server *s, const ehlo_mail *mail)
 /* What the grammar can't know: the limits of this service. */
 static ehlo_standard judge_mail(const ehlo_server *s, const ehlo_mail *mail)
 {
+    if (mail->present == 0) return EHLO_SAY_NOTHING;                       /* all of them are about parameters */
     if (mail->size > s->service->config.max_size) return EHLO_SAY_TOO_BIG; /* RFC 1870 6 */
     if (held_too_long(s, mail)) return EHLO_SAY_HOLD;
     /* RFC 2852 4: a by-time below the announced minimum, where failing it means return. */
@@ -286,10 +287,16 @@ static int may_gather(ehlo_verb verb)
     return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_RCPT || verb == EHLO_VERB_RSET || verb == EHLO_VERB_BDAT;
 }
 
+static int is_hello(ehlo_verb verb)
+{
+    return verb == EHLO_VERB_EHLO || verb == EHLO_VERB_HELO || verb == EHLO_VERB_LHLO;
+}
+
 static void run(ehlo_server *s, const ehlo_command_line *line, size_t behind)
 {
     ehlo_standard no = ehlo_rules_judge(&s->state, &s->service->offer, line->verb);
     if (!may_gather(line->verb)) s->urgent = 1;
+    if (is_hello(line->verb)) s->bare = 1;
     if (line->verb == EHLO_VERB_BDAT) { /* even a refused one is followed by its octets */
         ehlo_session_chunk(s, line->argument, no);
     } else if (no != EHLO_SAY_NOTHING) {
@@ -299,10 +306,11 @@ static void run(ehlo_server *s, const ehlo_command_line *line, size_t behind)
     } else {
         runners[line->verb](s, line);
     }
+    if (s->question == EHLO_ASKED_NOTHING) s->bare = 0;
 }
 
 /* RFC 5321 3.1: after a 554 greeting only QUIT is served; RFC 7504 3: after 521 not even another code. */
-static void run_refused(ehlo_server *s, const ehlo_command_line *line)
+EHLO_COLD static void run_refused(ehlo_server *s, const ehlo_command_line *line)
 {
     s->urgent = 1;
     if (line->verb == EHLO_VERB_QUIT)
@@ -312,7 +320,7 @@ static void run_refused(ehlo_server *s, const ehlo_command_line *line)
 }
 
 /* A browser, or a page that makes one talk to us: nothing that follows is mail. */
-static int is_http(ehlo_str name)
+EHLO_COLD static int is_http(ehlo_str name)
 {
     static const ehlo_str methods[] = {
         EHLO_LITERAL("GET"),  EHLO_LITERAL("POST"),    EHLO_LITERAL("PUT"),
@@ -326,28 +334,35 @@ static int is_http(ehlo_str name)
 }
 
 /* A line with NUL, bare CR or LF, or without a verb. If it meant to be BDAT, what follows is of unknown length. */
-static void run_malformed(ehlo_server *s, ehlo_str line)
+EHLO_COLD static void run_malformed(ehlo_server *s, ehlo_str line)
 {
     static const ehlo_str bdat = EHLO_LITERAL("BDAT");
     s->urgent = 1;
     if (ehlo_chars_start_nocase(line, bdat)) {
-        ehlo_session_end_saying(s, EHLO_SAY_CHUNK_ARGUMENT, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+        ehlo_session_chunk_unreadable(s);
     } else {
         ehlo_session_bad(s, EHLO_SAY_MALFORMED);
     }
 }
 
+/* Where AUTH is offered, what is no command may be a password that came at the wrong time. */
+static int may_be_secret(const ehlo_server *s, ehlo_verb verb)
+{
+    int offers_auth = (s->service->offer.extensions & EHLO_CAP_AUTH) != 0;
+    return verb == EHLO_VERB_AUTH || (verb == EHLO_VERB_UNKNOWN && offers_auth);
+}
+
 void ehlo_session_command(ehlo_server *s, ehlo_str line, size_t behind)
 {
-    static const ehlo_str auth = EHLO_LITERAL("AUTH");
     ehlo_command_line command;
     uint64_t max = s->service->config.max_commands;
-    if (s->service->callbacks.on_trace != NULL) {
-        ehlo_session_trace(s, EHLO_TRACE_IN, line, ehlo_chars_start_nocase(line, auth));
+    int understood = ehlo_command_parse(line, &command, NULL) == EHLO_OK;
+    if (ehlo_session_traces(s)) {
+        ehlo_session_trace(s, EHLO_TRACE_IN, line, !understood || may_be_secret(s, command.verb));
     }
     if (max != 0 && ++s->commands > max) {
         ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
-    } else if (ehlo_command_parse(line, &command, NULL) != EHLO_OK) {
+    } else if (!understood) {
         run_malformed(s, line);
     } else if (s->refused != 0) {
         run_refused(s, &command);

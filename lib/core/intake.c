@@ -3,15 +3,24 @@
 
 #include "chars.h"
 
-/* RFC 4954 4: AUTH lines may be long; all others have the one limit. */
-static size_t line_limit(const ehlo_server *s, const char *bytes, size_t len)
+static size_t larger(size_t a, size_t b)
 {
-    static const ehlo_str auth_verb = EHLO_LITERAL("AUTH ");
+    return a > b ? a : b;
+}
+
+/* RFC 4954 4: AUTH lines may be long. RFC 5321 4.5.3.1.4: MAIL and RCPT may be as long as what is offered needs. */
+EHLO_COLD static size_t line_limit(const ehlo_server *s, const char *bytes, size_t len)
+{
+    static const ehlo_str auth = EHLO_LITERAL("AUTH "), mail = EHLO_LITERAL("MAIL "), rcpt = EHLO_LITERAL("RCPT ");
     const ehlo_service_config *c = &s->service->config;
-    int auth = s->phase == EHLO_PHASE_AUTH;
-    if (!(c->extensions & EHLO_CAP_AUTH)) return c->line_max;
-    if (!auth) auth = ehlo_chars_start_nocase(ehlo_str_make(bytes, len), auth_verb);
-    return auth && c->auth_line_max > c->line_max ? c->auth_line_max : c->line_max;
+    ehlo_str line = ehlo_str_make(bytes, len);
+    if (s->phase == EHLO_PHASE_AUTH || ((c->extensions & EHLO_CAP_AUTH) && ehlo_chars_start_nocase(line, auth))) {
+        return larger(c->line_max, c->auth_line_max);
+    }
+    if (ehlo_chars_start_nocase(line, mail) || ehlo_chars_start_nocase(line, rcpt)) {
+        return larger(c->line_max, s->service->param_line_max);
+    }
+    return c->line_max;
 }
 
 /* A BDAT line that is too long can't be drained and forgotten: its octets would be taken for commands. */
@@ -28,38 +37,29 @@ static void answer_long_line(ehlo_server *s)
     if (s->line_skipped > s->service->config.line_drain_max) {
         ehlo_session_end_saying(s, EHLO_SAY_ENDLESS_LINE, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
     } else if (s->phase == EHLO_PHASE_AUTH) {
-        ehlo_session_auth_cancel(s);
-        s->phase = EHLO_PHASE_COMMAND;
-        s->auth_failures++;
-        ehlo_session_bad(s, EHLO_SAY_AUTH_LINE_TOO_LONG);
+        ehlo_session_auth_give_up(s, EHLO_SAY_AUTH_LINE_TOO_LONG);
     } else {
         ehlo_session_bad(s, EHLO_SAY_LINE_TOO_LONG);
     }
 }
 
-static void count_skipped(ehlo_server *s, size_t octets)
-{
-    uint32_t room = UINT32_MAX - s->line_skipped;
-    s->line_skipped += octets < room ? (uint32_t)octets : room;
-}
-
-static size_t skip_line(ehlo_server *s, const char *bytes, size_t len)
+EHLO_COLD static size_t skip_line(ehlo_server *s, const char *bytes, size_t len)
 {
     size_t used;
     int ended = ehlo_line_skip(bytes, len, &s->line_cr, &used);
-    count_skipped(s, used);
+    s->line_skipped += used;
     if (!ended && s->line_skipped < s->service->config.line_drain_max) return used;
-    if (!ended) count_skipped(s, 1); /* at least one more octet belongs to it */
+    if (!ended) s->line_skipped++; /* at least one more octet belongs to it */
     s->line_skipping = 0;
     answer_long_line(s);
     return used;
 }
 
 /* The line at bytes, as far as it is known, passes its limit. */
-static size_t begin_skipping(ehlo_server *s, const char *bytes, size_t len)
+EHLO_COLD static size_t begin_skipping(ehlo_server *s, const char *bytes, size_t len)
 {
     if (is_bdat(s, bytes, len)) {
-        ehlo_session_end_saying(s, EHLO_SAY_CHUNK_ARGUMENT, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+        ehlo_session_chunk_unreadable(s);
         return len;
     }
     s->searched = 0;
@@ -87,7 +87,7 @@ static size_t take_line(ehlo_server *s, const char *bytes, size_t len)
 }
 
 /* Octets before the greeting, where the service minds (RFC 5321 4.3.1: the peer waits for it). */
-static size_t take_early(ehlo_server *s, size_t len)
+EHLO_COLD static size_t take_early(ehlo_server *s, size_t len)
 {
     ehlo_session_end_saying(s, EHLO_SAY_EARLY, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
     return len;
@@ -101,7 +101,7 @@ static size_t take(ehlo_server *s, const char *bytes, size_t len)
 }
 
 /* Makes room for the largest reply, if that is all that is missing, and then says if octets may be taken. */
-static int ready(ehlo_server *s)
+EHLO_COLD static int settle(ehlo_server *s)
 {
     if (s->urgent || !ehlo_out_fits(&s->out, s->service->reply_max)) ehlo_session_flush(s);
     if (s->shutdown) ehlo_session_stop_if_told(s);
@@ -111,7 +111,7 @@ static int ready(ehlo_server *s)
 size_t ehlo_session_intake(ehlo_server *s, const char *bytes, size_t len)
 {
     size_t at = 0, n;
-    while (at < len && ready(s)) {
+    while (at < len && (ehlo_session_flows(s) || settle(s))) {
         n = take(s, bytes + at, len - at);
         at += n;
         if (n == 0) break;

@@ -1,23 +1,5 @@
 #include "line.h"
 
-#include <string.h>
-
-int ehlo_line_find(const char *bytes, size_t len, uint32_t *searched, size_t *line)
-{
-    size_t from = *searched;
-    const char *lf;
-    while (from < len && (lf = memchr(bytes + from, '\n', len - from)) != NULL) {
-        if (lf > bytes && lf[-1] == '\r') {
-            *searched = 0;
-            *line = (size_t)(lf - bytes) - 1;
-            return 1;
-        }
-        from = (size_t)(lf - bytes) + 1;
-    }
-    *searched = (uint32_t)len;
-    return 0;
-}
-
 int ehlo_line_skip(const char *bytes, size_t len, uint8_t *cr, size_t *used)
 {
     size_t from = 0;

@@ -5,16 +5,10 @@
 
 /* -- refusing --------------------------------------------------------------------------------------- */
 
-static int is_lmtp(const ehlo_server *s)
-{
-    return (s->service->config.flags & EHLO_SERVICE_LMTP) != 0;
-}
-
 /* From here on octets are dropped; the reply just queued is held until the peer can expect it. */
 static void start_draining(ehlo_server *s)
 {
     s->draining = 1;
-    s->drained = 0;
     ehlo_session_forget(s, EHLO_RESET_REFUSED);
 }
 
@@ -27,44 +21,56 @@ static int hold_reply(ehlo_server *s, const ehlo_reply *reply)
     return err;
 }
 
-static void refuse(ehlo_server *s, ehlo_standard why)
+EHLO_COLD static void refuse(ehlo_server *s, ehlo_standard why)
 {
     ehlo_reply reply = ehlo_standard_reply(why);
     (void)hold_reply(s, &reply);
     start_draining(s);
 }
 
-/* The application's refusal of a body; what it may not say becomes 554. */
-static void refuse_saying(ehlo_server *s, ehlo_reply *reply)
+/* Says an application's reply; with the default text where its own may not be sent. */
+static void say_or_amend(ehlo_server *s, ehlo_reply *reply, int (*say)(ehlo_server *s, const ehlo_reply *reply))
 {
-    if (reply->code < 400 || reply->code > 559) {
-        refuse(s, EHLO_SAY_CONTENT);
-        return;
-    }
+    ehlo_reply instead = { reply->code, { 0, 0, 0 }, { NULL, 0 } };
     ehlo_answer_complete(reply, EHLO_ASKED_MESSAGE);
-    if (reply->code == 421) {
-        ehlo_session_end(s, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
-        if (ehlo_session_say_reply(s, reply) != EHLO_OK) ehlo_session_say(s, EHLO_SAY_FAILED);
-        return;
-    }
-    if (hold_reply(s, reply) == EHLO_OK)
-        start_draining(s);
-    else
-        refuse(s, EHLO_SAY_CONTENT);
+    if (say(s, reply) == EHLO_OK) return;
+    ehlo_answer_complete(&instead, EHLO_ASKED_MESSAGE);
+    (void)say(s, &instead);
 }
 
-/* More than drain_max octets behind a refusal: the reply is said at once, and the session is over. */
-static void stop_draining(ehlo_server *s)
+/* The application's refusal of a body: 554 5.6.0 if it names none. */
+EHLO_COLD static void refuse_saying(ehlo_server *s, ehlo_reply *reply)
 {
-    if (!ehlo_out_fits(&s->out, s->out.held)) ehlo_session_flush(s);
-    if (s->out.held > 0 && ehlo_out_fits(&s->out, s->out.held)) ehlo_out_release(&s->out);
+    if (reply->code < 400) {
+        refuse(s, EHLO_SAY_CONTENT);
+        return;
+    }
+    reply->code = ehlo_answer_instead(EHLO_ASKED_MESSAGE, EHLO_VERB_DATA, reply->code);
+    if (reply->code == 421) {
+        ehlo_session_end(s, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
+        say_or_amend(s, reply, ehlo_session_say_reply);
+    } else {
+        say_or_amend(s, reply, hold_reply);
+        start_draining(s);
+    }
+}
+
+/* A refused message or chunk is longer than drain_max: its reply is said at once, and the session is over. In LMTP
+ * each recipient has one, as far as they fit (RFC 2033 4.2). */
+EHLO_COLD static void stop_draining(ehlo_server *s)
+{
+    uint32_t left = ehlo_session_is_lmtp(s) && s->phase == EHLO_PHASE_DATA ? s->state.recipients : 1;
+    for (; left > 1 && ehlo_out_fits(&s->out, s->out.held); left--) ehlo_out_release(&s->out);
+    ehlo_out_promote(&s->out);
     ehlo_session_end(s, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
 }
 
-static void drain(ehlo_server *s, uint64_t octets)
+/* `octets` of the message or chunk were read; 1 if that is too much of a refused one, and the session has ended. */
+static int drained_enough(ehlo_server *s, uint64_t octets)
 {
-    s->drained += octets;
-    if (s->drained > s->service->config.drain_max) stop_draining(s);
+    if (!s->draining || octets <= s->service->config.drain_max) return 0;
+    stop_draining(s);
+    return 1;
 }
 
 /* -- final replies ---------------------------------------------------------------------------------- */
@@ -106,6 +112,7 @@ void ehlo_session_pay_results(ehlo_server *s)
     if (s->paying == EHLO_PAYING_MESSAGE) ehlo_state_end(&s->state);
     s->paying = EHLO_PAYING_NOTHING;
     s->draining = 0;
+    s->since = s->now;
     ehlo_out_drop_held(&s->out);
 }
 
@@ -143,6 +150,7 @@ static size_t call_on_body(ehlo_server *s, const char *bytes, size_t len)
     }
     if (taken >= len) return len;
     s->stalled = 1;
+    s->since = s->now;
     return taken;
 }
 
@@ -168,21 +176,14 @@ static size_t deliver(ehlo_server *s, const char *bytes, size_t len)
 {
     ehlo_standard why = EHLO_SAY_NOTHING;
     size_t ok, taken;
-    if (s->draining) {
-        drain(s, len);
-        return len;
-    }
+    if (s->draining) return len;
     ok = acceptable(s, bytes, len, &why);
     if (ok > 0) {
         taken = call_on_body(s, bytes, ok);
         s->message_size += taken;
         if (s->stalled) return taken;
-        if (s->draining) drain(s, ok); /* refused: none of it was wanted */
     }
-    if (ok < len && s->phase < EHLO_PHASE_CLOSING) {
-        if (!s->draining) refuse(s, why);
-        drain(s, len - ok);
-    }
+    if (ok < len && !s->draining && s->phase < EHLO_PHASE_CLOSING) refuse(s, why);
     return len;
 }
 
@@ -216,19 +217,24 @@ static void start_body(ehlo_server *s, ehlo_phase phase)
 
 /* -- DATA (RFC 5321 4.1.1.4) ------------------------------------------------------------------------ */
 
-void ehlo_session_data(ehlo_server *s, size_t behind)
+/* DATA, or the first BDAT. */
+static void ask_data(ehlo_server *s, ehlo_question question, ehlo_verb verb)
 {
     ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
-    ehlo_token token;
+    ehlo_token token = ehlo_session_ask(s, question, verb);
     int verdict = EHLO_OK;
+    if (s->service->callbacks.on_data != NULL) verdict = s->service->callbacks.on_data(s, token, &reply, s->user);
+    ehlo_session_verdict(s, verdict, &reply);
+}
+
+void ehlo_session_data(ehlo_server *s, size_t behind)
+{
     s->urgent = 1;
     if (behind > 0 && (s->service->config.flags & EHLO_SERVICE_EARLY_INPUT)) {
         ehlo_session_end_saying(s, EHLO_SAY_EARLY_DATA, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
         return;
     }
-    token = ehlo_session_ask(s, EHLO_ASKED_DATA, EHLO_VERB_DATA);
-    if (s->service->callbacks.on_data != NULL) verdict = s->service->callbacks.on_data(s, token, &reply, s->user);
-    ehlo_session_verdict(s, verdict, &reply);
+    ask_data(s, EHLO_ASKED_DATA, EHLO_VERB_DATA);
 }
 
 void ehlo_session_data_begin(ehlo_server *s)
@@ -243,12 +249,12 @@ static void data_end(ehlo_server *s)
 {
     s->phase = EHLO_PHASE_COMMAND;
     if (s->draining)
-        ehlo_session_pay(s, is_lmtp(s) ? s->state.recipients : 1, EHLO_PAYING_MESSAGE);
+        ehlo_session_pay(s, ehlo_session_is_lmtp(s) ? s->state.recipients : 1, EHLO_PAYING_MESSAGE);
     else
         ask_message(s, 0);
 }
 
-static void data_violated(ehlo_server *s, int what)
+EHLO_COLD static void data_violated(ehlo_server *s, int what)
 {
     if (!s->draining) refuse(s, what == EHLO_BODY_LONG ? EHLO_SAY_TEXT_LINE : EHLO_SAY_BARE);
 }
@@ -260,7 +266,6 @@ static size_t data_step(ehlo_server *s, const char *bytes, size_t len, int *what
     ehlo_str slice;
     size_t used, taken;
     *what = ehlo_decode(&s->decoder, &s->service->codec, bytes, len, &used, &slice);
-    if (s->decoder.faulted && before.faulted) drain(s, used);
     if (slice.len == 0) return used;
     taken = deliver(s, slice.ptr, slice.len);
     if (taken == slice.len) return used;
@@ -274,9 +279,10 @@ static size_t data_step(ehlo_server *s, const char *bytes, size_t len, int *what
 
 size_t ehlo_session_take_data(ehlo_server *s, const char *bytes, size_t len)
 {
+    const size_t terminator = 3; /* ".CRLF" is no octet of the message */
     size_t at = 0, n;
     int what = EHLO_BODY_SLICE;
-    while (at < len && s->phase == EHLO_PHASE_DATA && !s->stalled && what != EHLO_BODY_MORE) {
+    while (at < len && what != EHLO_BODY_MORE) {
         if (s->left > 0) {
             n = deliver(s, bytes + at, s->left < len - at ? (size_t)s->left : len - at);
             s->left -= n;
@@ -285,10 +291,11 @@ size_t ehlo_session_take_data(ehlo_server *s, const char *bytes, size_t len)
         }
         at += n;
         if (s->stalled || s->phase != EHLO_PHASE_DATA) break;
-        if (what == EHLO_BODY_END)
-            data_end(s);
-        else if (what >= EHLO_BODY_BARE_CR)
-            data_violated(s, what);
+        if (what >= EHLO_BODY_BARE_CR) data_violated(s, what);
+        if (drained_enough(s, s->body_octets + at - (what == EHLO_BODY_END ? terminator : 0))) break;
+        if (what != EHLO_BODY_END) continue;
+        data_end(s);
+        break;
     }
     s->body_octets += at;
     if (at > 0 && !s->stalled) s->since = s->now;
@@ -301,7 +308,7 @@ size_t ehlo_session_take_data(ehlo_server *s, const char *bytes, size_t len)
 static uint32_t chunk_results(const ehlo_server *s)
 {
     int inside = s->state.transaction != EHLO_TRANSACTION_NONE;
-    return is_lmtp(s) && s->chunk_last && inside ? s->state.recipients : 1;
+    return ehlo_session_is_lmtp(s) && s->chunk_last && inside ? s->state.recipients : 1;
 }
 
 static void chunk_end(ehlo_server *s)
@@ -350,15 +357,6 @@ static void chunk_refuse(ehlo_server *s, ehlo_standard why)
     chunk_drain(s);
 }
 
-static void ask_chunk(ehlo_server *s)
-{
-    ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
-    ehlo_token token = ehlo_session_ask(s, EHLO_ASKED_CHUNK, EHLO_VERB_BDAT);
-    int verdict = EHLO_OK;
-    if (s->service->callbacks.on_data != NULL) verdict = s->service->callbacks.on_data(s, token, &reply, s->user);
-    ehlo_session_verdict(s, verdict, &reply);
-}
-
 /* Counts a chunk as progress or not; 1 if the session has ended over it. */
 static int chunk_counts(ehlo_server *s, uint64_t size, ehlo_standard no)
 {
@@ -371,12 +369,17 @@ static int chunk_counts(ehlo_server *s, uint64_t size, ehlo_standard no)
     return 0;
 }
 
+void ehlo_session_chunk_unreadable(ehlo_server *s)
+{
+    ehlo_session_end_saying(s, EHLO_SAY_CHUNK_ARGUMENT, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+}
+
 void ehlo_session_chunk(ehlo_server *s, ehlo_str argument, ehlo_standard no)
 {
     uint64_t size;
     int last;
-    if (ehlo_bdat_parse(argument, &size, &last, NULL) != EHLO_OK) { /* its octets can't be told from commands */
-        ehlo_session_end_saying(s, EHLO_SAY_CHUNK_ARGUMENT, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+    if (ehlo_bdat_parse(argument, &size, &last, NULL) != EHLO_OK) {
+        ehlo_session_chunk_unreadable(s);
         return;
     }
     if (chunk_counts(s, size, no)) return;
@@ -390,7 +393,7 @@ void ehlo_session_chunk(ehlo_server *s, ehlo_str argument, ehlo_standard no)
     else if (s->state.transaction == EHLO_TRANSACTION_CHUNKS)
         chunk_start(s);
     else
-        ask_chunk(s);
+        ask_data(s, EHLO_ASKED_CHUNK, EHLO_VERB_BDAT);
 }
 
 size_t ehlo_session_take_chunk(ehlo_server *s, const char *bytes, size_t len)
@@ -399,6 +402,7 @@ size_t ehlo_session_take_chunk(ehlo_server *s, const char *bytes, size_t len)
     s->left -= taken;
     s->body_octets += taken;
     if (taken > 0 && !s->stalled) s->since = s->now;
-    if (s->left == 0 && !s->stalled && s->phase == EHLO_PHASE_CHUNK) chunk_end(s);
+    if (s->stalled || s->phase != EHLO_PHASE_CHUNK || drained_enough(s, s->body_octets)) return taken;
+    if (s->left == 0) chunk_end(s);
     return taken;
 }

@@ -25,28 +25,63 @@ static inline int ehlo_out_empty(const ehlo_out *out)
     return out->start == out->end;
 }
 
-ehlo_str ehlo_out_waiting(const ehlo_out *out);
-/* Octets of `want` were taken by the transport. */
-void ehlo_out_taken(ehlo_out *out, size_t taken);
-/* Where a reply of up to `need` octets may be written: NULL if it does not fit. Borrows the block if it must;
- * *failed is set where the lender had none. */
-char *ehlo_out_room(ehlo_out *out, const ehlo_lender *lender, size_t need, int *failed);
+static inline ehlo_str ehlo_out_waiting(const ehlo_out *out)
+{
+    return ehlo_str_make(out->block + out->start, ehlo_out_length(out));
+}
+
+/* Octets of what waits were taken by the transport. */
+static inline void ehlo_out_taken(ehlo_out *out, size_t taken)
+{
+    out->start += (uint32_t)taken;
+    if (out->start == out->end) out->start = out->end = 0;
+}
+
 /* 1 if `need` more octets fit, without borrowing anything. */
 static inline int ehlo_out_fits(const ehlo_out *out, size_t need)
 {
     return out->size - out->held - ehlo_out_length(out) >= need;
 }
 
+/* What was sent already makes room by moving the rest to the front: at most one block, and only when full. */
+void ehlo_out_compact(ehlo_out *out);
+
+/* Where a reply of up to `need` octets may be written: NULL if it does not fit, or if the lender, who is asked for
+ * the block if it must be, has none: then *failed is set. */
+static inline char *ehlo_out_room(ehlo_out *out, const ehlo_lender *lender, size_t need, int *failed)
+{
+    if (!ehlo_out_fits(out, need)) return NULL;
+    if (out->block == NULL) {
+        out->block = (char *)lender->lend(out->size, lender->ctx);
+        *failed = out->block == NULL;
+        return out->block;
+    }
+    if (out->size - out->held - out->end < need) ehlo_out_compact(out);
+    return out->block + out->end;
+}
+
 /* len octets were written at ehlo_out_room. */
-void ehlo_out_added(ehlo_out *out, size_t len);
+static inline void ehlo_out_added(ehlo_out *out, size_t len)
+{
+    out->end += (uint32_t)len;
+}
+
 /* The len octets written last become the held reply: they leave the queue. */
 void ehlo_out_hold(ehlo_out *out, size_t len);
 /* A copy of the held reply joins the queue; ehlo_out_fits of its length must be true. */
 void ehlo_out_release(ehlo_out *out);
+/* The held reply itself joins the queue; it always fits. */
+void ehlo_out_promote(ehlo_out *out);
 /* The held reply is not needed any more. */
 void ehlo_out_drop_held(ehlo_out *out);
-/* Gives the block back if nothing is in it. */
-void ehlo_out_settle(ehlo_out *out, const ehlo_lender *lender);
+/* Gives the block back, if it is borrowed and nothing is in it. */
+static inline void ehlo_out_settle(ehlo_out *out, const ehlo_lender *lender)
+{
+    if (lender->lend == NULL || out->block == NULL || out->held != 0 || !ehlo_out_empty(out)) return;
+    lender->give(out->block, out->size, lender->ctx);
+    out->block = NULL;
+}
+
 /* Forgets everything and gives the block back. */
 void ehlo_out_clear(ehlo_out *out, const ehlo_lender *lender);
 

@@ -1,8 +1,6 @@
 #include "replies.h"
 
-#include <string.h>
-
-/* A whole reply line, so that saying it is one copy: "250 2.1.0 Sender OK\r\n". `code` and `text_at` tell its parts. */
+/* A whole reply line, so that saying it is one copy. `code` and `text_at` tell its parts. */
 #define SAY(class, rest, subject, detail, text)                                                                        \
     {                                                                                                                  \
 #class #rest " " #class "." #subject "." #detail " " text "\r\n",                                              \
@@ -10,13 +8,16 @@
             sizeof(#class #rest " " #class "." #subject "." #detail " ") - 1, class * 100 + rest, subject, detail      \
     }
 
+/* RFC 2034 4: a 3yz has no enhanced code. */
+#define GO_ON "354 End data with <CR><LF>.<CR><LF>\r\n"
+
 const struct ehlo_standard_line ehlo_standard_lines[] = {
     [EHLO_SAY_OK] = SAY(2, 50, 0, 0, "OK"),
     [EHLO_SAY_MAIL_OK] = SAY(2, 50, 1, 0, "Sender OK"),
     [EHLO_SAY_RCPT_OK] = SAY(2, 50, 1, 5, "Recipient OK"),
     [EHLO_SAY_MESSAGE_OK] = SAY(2, 50, 0, 0, "Message accepted"),
     [EHLO_SAY_CHUNK_OK] = SAY(2, 50, 0, 0, "Chunk received"),
-    [EHLO_SAY_START_DATA] = SAY(3, 54, 0, 0, "End data with <CR><LF>.<CR><LF>"),
+    [EHLO_SAY_START_DATA] = { GO_ON, sizeof(GO_ON) - 1, 4, 354, 0, 0 },
     [EHLO_SAY_BYE] = SAY(2, 21, 0, 0, "Bye"),
     [EHLO_SAY_HELP] = SAY(2, 14, 0, 0, "See RFC 5321"),
     [EHLO_SAY_VRFY] = SAY(2, 52, 0, 0, "Cannot verify, but will accept the message and try"),
@@ -91,18 +92,13 @@ ehlo_reply ehlo_standard_reply(ehlo_standard which)
     return r;
 }
 
-/* RFC 2034 4: a 3yz has no enhanced code; 354 is the one there is. */
-size_t ehlo_standard_write(ehlo_standard which, int enhanced, char *out)
+size_t ehlo_standard_write_bare(ehlo_standard which, char *out)
 {
-    const struct ehlo_standard_line *s = &ehlo_standard_lines[which];
-    size_t behind_code = (size_t)s->len - s->text_at;
-    if (enhanced && s->code != 354) {
-        memcpy(out, s->line, s->len);
-        return s->len;
-    }
-    memcpy(out, s->line, 4);
-    memcpy(out + 4, s->line + s->text_at, behind_code);
-    return 4 + behind_code;
+    const struct ehlo_standard_line *standard = &ehlo_standard_lines[which];
+    size_t text_len = (size_t)standard->len - standard->text_at;
+    memcpy(out, standard->line, 4);
+    memcpy(out + 4, standard->line + standard->text_at, text_len);
+    return 4 + text_len;
 }
 
 const struct ehlo_success ehlo_successes[] = {
@@ -114,21 +110,15 @@ const struct ehlo_success ehlo_successes[] = {
     [EHLO_ASKED_COMMAND] = { 200, 259, EHLO_SAY_OK },
 };
 
-static int command_allowed(ehlo_verb verb, unsigned code)
-{
-    if (verb == EHLO_VERB_XCLIENT) return code == 220;
-    if (code == 211 || code == 214) return verb == EHLO_VERB_HELP;
-    return code >= 250;
-}
-
 int ehlo_answer_allowed(ehlo_question question, ehlo_verb verb, unsigned code)
 {
-    if (code >= 400 && code <= 559) {
+    if (code / 10 % 10 > 5) return 0; /* RFC 5321 4.2: the second digit is 0 to 5 */
+    if (code >= 400 && code < 600) {
         return question != EHLO_ASKED_CONNECT || code == 421 || code == 521 || code == 554;
     }
     if (question == EHLO_ASKED_AUTH && code == 334) return 1;
-    if (code < ehlo_successes[question].from || code > ehlo_successes[question].to) return 0;
-    return question != EHLO_ASKED_COMMAND || command_allowed(verb, code);
+    if (question == EHLO_ASKED_COMMAND && verb == EHLO_VERB_XCLIENT) return code == 220;
+    return code >= ehlo_successes[question].from && code <= ehlo_successes[question].to;
 }
 
 ehlo_standard ehlo_command_default(ehlo_verb verb)
@@ -158,22 +148,17 @@ uint16_t ehlo_answer_code(ehlo_question question, ehlo_verb verb)
     return which == EHLO_SAY_NOTHING ? ehlo_successes[question].from : ehlo_standard_lines[which].code;
 }
 
-/* What was meant as a success stays one; what can't be told is a refusal. */
-ehlo_reply ehlo_answer_instead(ehlo_question question, ehlo_verb verb, unsigned code)
+/* What was granted stays granted, what was refused for now or for good stays so, and 421 stays 421. */
+uint16_t ehlo_answer_instead(ehlo_question question, ehlo_verb verb, uint16_t code)
 {
-    ehlo_reply r = { 0, { 0, 0, 0 }, { NULL, 0 } };
-    if (code / 100 == 2 || code / 100 == 3) {
-        ehlo_standard which = ehlo_answer_default(question, verb);
-        if (which != EHLO_SAY_NOTHING) return ehlo_standard_reply(which);
-        r.code = ehlo_successes[question].from;
-        return r;
-    }
-    if (question == EHLO_ASKED_CONNECT)
-        r.code = code / 100 == 4 ? 421 : 554;
-    else
-        r.code = code / 100 == 4 ? 451 : 554;
-    ehlo_answer_complete(&r, question);
-    return r;
+    if (code == 0) code = ehlo_answer_code(question, verb);
+    /* A challenge that can't be sent ends the exchange; nobody is authenticated by mistake. */
+    if (question == EHLO_ASKED_AUTH && code < 400 && code != 235) return 454;
+    if (ehlo_answer_allowed(question, verb, code)) return code;
+    if (question == EHLO_ASKED_CONNECT && code >= 400) return code < 500 ? 421 : 554;
+    if (code >= 400) return code < 500 ? 451 : 554;
+    if (question == EHLO_ASKED_COMMAND) return verb == EHLO_VERB_XCLIENT ? 220 : 250;
+    return ehlo_successes[question].from;
 }
 
 /* Enhanced code and text for a code that an application gave bare (RFC 3463; RFC 5248 where it lists them). */

@@ -2,6 +2,8 @@
 #ifndef EHLO_CORE_REPLIES_H
 #define EHLO_CORE_REPLIES_H
 
+#include <string.h>
+
 #include <ehlo/types.h>
 
 /* Replies of the library's own. */
@@ -77,8 +79,9 @@ typedef enum ehlo_standard {
 } ehlo_standard;
 
 /* A standard reply as it is said, "250 2.1.0 Sender OK\r\n", and where its parts are. */
+#define EHLO_STANDARD_MAX 64
 struct ehlo_standard_line {
-    const char *line;
+    char line[EHLO_STANDARD_MAX];
     uint8_t len, text_at;
     uint16_t code;
     uint8_t subject, detail;
@@ -92,9 +95,17 @@ static inline uint16_t ehlo_standard_code(ehlo_standard which)
 
 /* The whole of a standard reply; its text is static. */
 ehlo_reply ehlo_standard_reply(ehlo_standard which);
-/* Writes it whole, with CRLF, at most EHLO_STANDARD_MAX octets; returns how many. */
-#define EHLO_STANDARD_MAX 128
-size_t ehlo_standard_write(ehlo_standard which, int enhanced, char *out);
+
+/* Writes it whole, with CRLF; returns its length. out has room for EHLO_STANDARD_MAX octets, and all of it may be
+ * written to: a copy of one fixed size is a few instructions, and no call. */
+static inline size_t ehlo_standard_write(ehlo_standard which, char *out)
+{
+    memcpy(out, ehlo_standard_lines[which].line, EHLO_STANDARD_MAX);
+    return ehlo_standard_lines[which].len;
+}
+
+/* The same without its enhanced code. */
+size_t ehlo_standard_write_bare(ehlo_standard which, char *out);
 
 /* A decision that a session waits for: which callback was asked. */
 typedef enum ehlo_question {
@@ -134,8 +145,8 @@ static inline ehlo_standard ehlo_answer_default(ehlo_question question, ehlo_ver
 /* And its code. */
 uint16_t ehlo_answer_code(ehlo_question question, ehlo_verb verb);
 
-/* The reply for an answer that is not allowed: the default of its class. */
-ehlo_reply ehlo_answer_instead(ehlo_question question, ehlo_verb verb, unsigned code);
+/* The code to say, with default text, for an answer that is not allowed or not sendable. */
+uint16_t ehlo_answer_instead(ehlo_question question, ehlo_verb verb, uint16_t code);
 
 /* Fills in what an application's answer left open: enhanced code and text, by question and code. */
 void ehlo_answer_complete(ehlo_reply *reply, ehlo_question question);

@@ -21,34 +21,36 @@ uint32_t ehlo_rules_parameters(const ehlo_state *state, const ehlo_offer *offer)
     return ehlo_rules_offered(state, offer) | (offer->extensions & EHLO_CAP_AUTH);
 }
 
-/* The extension that a verb belongs to; 0 for RFC 5321's own. */
-static uint32_t verb_extension(ehlo_verb verb)
-{
-    switch (verb) {
-    case EHLO_VERB_BDAT:
-        return EHLO_CAP_CHUNKING;
-    case EHLO_VERB_STARTTLS:
-        return EHLO_CAP_STARTTLS;
-    case EHLO_VERB_AUTH:
-        return EHLO_CAP_AUTH;
-    case EHLO_VERB_ETRN:
-        return EHLO_CAP_ETRN;
-    case EHLO_VERB_EXPN:
-        return EHLO_CAP_EXPN;
-    case EHLO_VERB_VERB:
-        return EHLO_CAP_VERB;
-    case EHLO_VERB_XCLIENT:
-        return EHLO_CAP_XCLIENT;
-    default:
-        return 0;
-    }
-}
+/* What a verb asks for, and is spared. */
+enum {
+    NEEDS_HELLO = 1, /* RFC 5321 4.1.4 */
+    NEEDS_AUTH = 2,  /* RFC 6409 4.3: it acts for the user */
+    /* RFC 3207 4: a server that insists on TLS answers 530 to all but NOOP, EHLO, STARTTLS and QUIT. */
+    BEFORE_TLS = 4,
+    OUTSIDE = 8 /* not within a transaction */
+};
 
-static int needs_hello(ehlo_verb verb)
-{
-    return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_RCPT || verb == EHLO_VERB_DATA || verb == EHLO_VERB_BDAT ||
-           verb == EHLO_VERB_STARTTLS || verb == EHLO_VERB_AUTH || verb == EHLO_VERB_ETRN || verb == EHLO_VERB_XCLIENT;
-}
+static const struct trait {
+    uint32_t extension; /* the one it belongs to; 0 for RFC 5321's own */
+    unsigned bits;
+} traits[EHLO_VERB_COUNT] = {
+    [EHLO_VERB_UNKNOWN] = { 0, BEFORE_TLS },
+    [EHLO_VERB_EHLO] = { 0, BEFORE_TLS },
+    [EHLO_VERB_LHLO] = { 0, BEFORE_TLS },
+    [EHLO_VERB_NOOP] = { 0, BEFORE_TLS },
+    [EHLO_VERB_QUIT] = { 0, BEFORE_TLS },
+    [EHLO_VERB_MAIL] = { 0, NEEDS_HELLO | NEEDS_AUTH },
+    [EHLO_VERB_RCPT] = { 0, NEEDS_HELLO },
+    [EHLO_VERB_DATA] = { 0, NEEDS_HELLO },
+    [EHLO_VERB_BDAT] = { EHLO_CAP_CHUNKING, NEEDS_HELLO },
+    [EHLO_VERB_STARTTLS] = { EHLO_CAP_STARTTLS, NEEDS_HELLO | BEFORE_TLS | OUTSIDE },
+    [EHLO_VERB_AUTH] = { EHLO_CAP_AUTH, NEEDS_HELLO | OUTSIDE }, /* RFC 4954 4 */
+    [EHLO_VERB_ETRN] = { EHLO_CAP_ETRN, NEEDS_HELLO | NEEDS_AUTH | OUTSIDE },
+    [EHLO_VERB_XCLIENT] = { EHLO_CAP_XCLIENT, NEEDS_HELLO | OUTSIDE },
+    [EHLO_VERB_VRFY] = { 0, NEEDS_AUTH },
+    [EHLO_VERB_EXPN] = { EHLO_CAP_EXPN, NEEDS_AUTH },
+    [EHLO_VERB_VERB] = { EHLO_CAP_VERB, 0 },
+};
 
 /* RFC 2033 4.1: LHLO in place of EHLO and HELO, which LMTP does not know. */
 static ehlo_standard judge_hello(const ehlo_offer *offer, ehlo_verb verb)
@@ -57,36 +59,10 @@ static ehlo_standard judge_hello(const ehlo_offer *offer, ehlo_verb verb)
     return (verb == EHLO_VERB_LHLO) == lmtp ? EHLO_SAY_NOTHING : EHLO_SAY_UNKNOWN;
 }
 
-/* RFC 3207 4: a server that insists on TLS answers 530 to all but NOOP, EHLO, STARTTLS and QUIT. */
-static int allowed_before_tls(ehlo_verb verb)
-{
-    return verb == EHLO_VERB_NOOP || verb == EHLO_VERB_EHLO || verb == EHLO_VERB_LHLO || verb == EHLO_VERB_STARTTLS ||
-           verb == EHLO_VERB_QUIT || verb == EHLO_VERB_UNKNOWN;
-}
-
-/* RFC 6409 4.3: what acts for the user waits for AUTH. */
-static int needs_auth(ehlo_verb verb)
-{
-    return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_ETRN || verb == EHLO_VERB_VRFY || verb == EHLO_VERB_EXPN;
-}
-
-static ehlo_standard judge_security(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
-{
-    unsigned clear = !state->tls;
-    if (clear && (offer->flags & EHLO_SERVICE_REQUIRE_TLS) && !allowed_before_tls(verb)) return EHLO_SAY_TLS_FIRST;
-    if ((offer->flags & EHLO_SERVICE_REQUIRE_AUTH) && !state->authenticated && needs_auth(verb)) {
-        return EHLO_SAY_AUTH_FIRST;
-    }
-    if (verb != EHLO_VERB_AUTH) return EHLO_SAY_NOTHING;
-    if (state->authenticated) return EHLO_SAY_ALREADY;
-    return clear && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR) ? EHLO_SAY_AUTH_NEEDS_TLS : EHLO_SAY_NOTHING;
-}
-
 static ehlo_standard judge_extension(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
 {
-    uint32_t needed = verb_extension(verb);
     if (verb >= EHLO_VERB_TURN) return EHLO_SAY_NOT_OFFERED;
-    if (needed != 0 && !(offer->extensions & needed)) return EHLO_SAY_NOT_OFFERED;
+    if (traits[verb].extension & ~offer->extensions) return EHLO_SAY_NOT_OFFERED;
     if (verb == EHLO_VERB_STARTTLS && state->tls) return EHLO_SAY_TLS_ALREADY;
     return EHLO_SAY_NOTHING;
 }
@@ -94,9 +70,28 @@ static ehlo_standard judge_extension(const ehlo_state *state, const ehlo_offer *
 /* RFC 5321 4.1.4; an extension's verb needs the hello that offered it (RFC 5321 2.2.1). */
 static ehlo_standard judge_order(const ehlo_state *state, ehlo_verb verb)
 {
-    if (!needs_hello(verb)) return EHLO_SAY_NOTHING;
+    if (!(traits[verb].bits & NEEDS_HELLO)) return EHLO_SAY_NOTHING;
     if (state->hello == 0) return EHLO_SAY_HELLO_FIRST;
-    return verb_extension(verb) != 0 && state->hello == EHLO_VERB_HELO ? EHLO_SAY_HELLO_FIRST : EHLO_SAY_NOTHING;
+    return state->hello == EHLO_VERB_HELO && traits[verb].extension != 0 ? EHLO_SAY_HELLO_FIRST : EHLO_SAY_NOTHING;
+}
+
+/* AUTH itself, where it is offered (RFC 4954 4). */
+static ehlo_standard judge_auth(const ehlo_state *state, const ehlo_offer *offer)
+{
+    if (state->authenticated) return EHLO_SAY_ALREADY;
+    return !state->tls && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR) ? EHLO_SAY_AUTH_NEEDS_TLS : EHLO_SAY_NOTHING;
+}
+
+/* A service that asks for neither has no more to say of security, but of AUTH. */
+enum { INSISTS = EHLO_SERVICE_REQUIRE_TLS | EHLO_SERVICE_REQUIRE_AUTH };
+
+static ehlo_standard judge_security(const ehlo_state *state, const ehlo_offer *offer, ehlo_verb verb)
+{
+    int wants_tls = (offer->flags & EHLO_SERVICE_REQUIRE_TLS) && !state->tls;
+    int wants_auth = (offer->flags & EHLO_SERVICE_REQUIRE_AUTH) && !state->authenticated;
+    if (wants_tls && !(traits[verb].bits & BEFORE_TLS)) return EHLO_SAY_TLS_FIRST;
+    if (wants_auth && (traits[verb].bits & NEEDS_AUTH)) return EHLO_SAY_AUTH_FIRST;
+    return verb == EHLO_VERB_AUTH ? judge_auth(state, offer) : EHLO_SAY_NOTHING;
 }
 
 static ehlo_standard judge_data(const ehlo_state *state, const ehlo_offer *offer)
@@ -133,13 +128,8 @@ static ehlo_standard judge_transaction(const ehlo_state *state, const ehlo_offer
         return none ? EHLO_SAY_MAIL_FIRST : judge_inside(state, offer, verb);
     case EHLO_VERB_BDAT:
         return judge_bdat(state);
-    case EHLO_VERB_STARTTLS:
-    case EHLO_VERB_AUTH: /* RFC 4954 4 */
-    case EHLO_VERB_ETRN:
-    case EHLO_VERB_XCLIENT:
-        return none ? EHLO_SAY_NOTHING : EHLO_SAY_SEQUENCE;
     default:
-        return EHLO_SAY_NOTHING;
+        return !none && (traits[verb].bits & OUTSIDE) ? EHLO_SAY_SEQUENCE : EHLO_SAY_NOTHING;
     }
 }
 
@@ -152,7 +142,9 @@ ehlo_standard ehlo_rules_judge(const ehlo_state *state, const ehlo_offer *offer,
     }
     no = judge_extension(state, offer, verb);
     if (no == EHLO_SAY_NOTHING) no = judge_order(state, verb);
-    if (no == EHLO_SAY_NOTHING) no = judge_security(state, offer, verb);
+    if (no == EHLO_SAY_NOTHING && (offer->flags & INSISTS || verb == EHLO_VERB_AUTH)) {
+        no = judge_security(state, offer, verb);
+    }
     if (no == EHLO_SAY_NOTHING) no = judge_transaction(state, offer, verb);
     return no;
 }

@@ -49,12 +49,18 @@ static void end_at_eof(ehlo_server *s)
     ehlo_session_end(s, EHLO_CLOSE_EOF, EHLO_RESET_EOF);
 }
 
-/* The one way out: results paid, replies written, endings noticed, the block given back. */
-static int leave(ehlo_server *s)
+/* Pays results, and notices endings. */
+static void settle(ehlo_server *s)
 {
     if (s->paying != EHLO_PAYING_NOTHING) ehlo_session_pay_results(s);
     if (s->shutdown && s->fatal == 0) ehlo_session_stop_if_told(s);
     if (s->eof && s->fatal == 0) end_at_eof(s);
+}
+
+/* The one way out: everything settled, replies written, the block given back. */
+static int leave(ehlo_server *s)
+{
+    if (s->unsettled != 0) settle(s);
     ehlo_session_flush(s);
     ehlo_out_settle(&s->out, &s->service->config.lender);
     if (s->fatal == (uint8_t)-EHLO_ERR_MEMORY) ehlo_session_drop(s, EHLO_CLOSE_LOST, EHLO_RESET_LOST);
@@ -71,6 +77,7 @@ int ehlo_server_start(ehlo_server *s, uint64_t now)
     if (err != EHLO_OK) return err;
     if (s->phase != EHLO_PHASE_NEW) return EHLO_ERR_STATE;
     s->phase = EHLO_PHASE_GREETING;
+    s->bare = 1;
     token = ehlo_session_ask(s, EHLO_ASKED_CONNECT, EHLO_VERB_UNKNOWN);
     if (s->service->callbacks.on_connect != NULL) {
         verdict = s->service->callbacks.on_connect(s, token, &reply, s->user);
@@ -100,8 +107,7 @@ int ehlo_server_flush(ehlo_server *s, uint64_t now)
     int err = enter(s, now), stood_still;
     if (err != EHLO_OK) return err;
     stood_still = s->question == EHLO_ASKED_NOTHING && !s->stalled && !ehlo_session_reads(s);
-    s->blocked = 0;
-    ehlo_session_flush(s);
+    if (s->phase != EHLO_PHASE_CLOSED && !ehlo_out_empty(&s->out)) ehlo_session_write(s);
     if (stood_still && ehlo_session_reads(s)) go_on(s);
     return leave(s);
 }
@@ -129,7 +135,10 @@ int ehlo_server_answer(ehlo_server *s, uint64_t now, ehlo_token token, const ehl
     err = enter(s, now);
     if (err != EHLO_OK) return err;
     err = ehlo_session_accept(s, reply);
-    if (err != EHLO_OK) return err;
+    if (err != EHLO_OK) {
+        (void)leave(s); /* gives back what was borrowed to try it */
+        return err;
+    }
     ehlo_session_conclude(s);
     return leave(s);
 }
@@ -187,6 +196,16 @@ int ehlo_server_close(ehlo_server *s)
 
 /* -- time ------------------------------------------------------------------------------------------- */
 
+static int reads(const ehlo_server *s)
+{
+    return ehlo_session_flows(s) || ehlo_session_reads(s);
+}
+
+static int takes_body(const ehlo_server *s)
+{
+    return s->phase == EHLO_PHASE_DATA || s->phase == EHLO_PHASE_CHUNK;
+}
+
 /* Milliseconds that the present wait may last; 0 if it is none of ours. */
 static uint64_t patience(const ehlo_server *s)
 {
@@ -194,8 +213,8 @@ static uint64_t patience(const ehlo_server *s)
     if (s->phase == EHLO_PHASE_CLOSING) return c->close_ms;
     if (s->question != EHLO_ASKED_NOTHING || s->stalled) return c->answer_ms;
     if (s->phase == EHLO_PHASE_TLS) return c->tls_ms;
-    if (!ehlo_session_reads(s)) return 0;
-    return s->phase == EHLO_PHASE_DATA || s->phase == EHLO_PHASE_CHUNK ? c->data_ms : c->command_ms;
+    if (!reads(s)) return 0;
+    return takes_body(s) ? c->data_ms : c->command_ms;
 }
 
 static uint64_t later(uint64_t from, uint64_t ms)
@@ -204,13 +223,17 @@ static uint64_t later(uint64_t from, uint64_t ms)
 }
 
 /* When a peer that sends its message at the least rate would have sent one octet more than it has. */
-static uint64_t rate_deadline(const ehlo_server *s)
+static uint64_t body_deadline(const ehlo_server *s)
 {
     const ehlo_service_config *c = &s->service->config;
-    if (s->phase != EHLO_PHASE_DATA && s->phase != EHLO_PHASE_CHUNK) return UINT64_MAX;
-    if (c->data_rate_grace_ms == UINT32_MAX || !ehlo_session_reads(s)) return UINT64_MAX;
+    if (c->data_rate_grace_ms == UINT32_MAX) return UINT64_MAX;
     return later(s->body_since, c->data_rate_grace_ms + s->body_octets / c->data_rate * 1000 +
                                     s->body_octets % c->data_rate * 1000 / c->data_rate);
+}
+
+static uint64_t rate_deadline(const ehlo_server *s)
+{
+    return takes_body(s) && reads(s) ? body_deadline(s) : UINT64_MAX;
 }
 
 static uint64_t write_deadline(const ehlo_server *s)
@@ -230,8 +253,22 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* 1 if the peer's next octets are all that we wait for: so it is after nearly every call. */
+static int only_reads(const ehlo_server *s)
+{
+    return ehlo_out_empty(&s->out) && ehlo_session_flows(s);
+}
+
+static uint64_t read_deadline(const ehlo_server *s)
+{
+    const ehlo_service_config *c = &s->service->config;
+    if (!takes_body(s)) return later(s->since, c->command_ms);
+    return earlier(later(s->since, c->data_ms), body_deadline(s));
+}
+
 uint64_t ehlo_server_deadline(const ehlo_server *s)
 {
+    if (only_reads(s)) return read_deadline(s);
     if (s->phase == EHLO_PHASE_CLOSED || s->phase == EHLO_PHASE_NEW || s->fatal != 0) return UINT64_MAX;
     if (s->phase == EHLO_PHASE_CLOSING && ehlo_out_empty(&s->out)) return UINT64_MAX;
     return earlier(wait_deadline(s), earlier(write_deadline(s), rate_deadline(s)));
@@ -245,9 +282,11 @@ static ehlo_standard timeout_reply(const ehlo_server *s)
 
 int ehlo_server_tick(ehlo_server *s, uint64_t now)
 {
+    uint64_t deadline;
     int err = enter(s, now);
     if (err != EHLO_OK) return err;
-    if (now < ehlo_server_deadline(s)) return EHLO_OK;
+    deadline = ehlo_server_deadline(s);
+    if (deadline == UINT64_MAX || now < deadline) return EHLO_OK;
     if (s->phase == EHLO_PHASE_CLOSING || s->phase == EHLO_PHASE_TLS || write_deadline(s) <= now) {
         ehlo_session_drop(s, EHLO_CLOSE_TIMEOUT, EHLO_RESET_TIMEOUT);
     } else {
@@ -258,18 +297,36 @@ int ehlo_server_tick(ehlo_server *s, uint64_t now)
 
 /* -- facts ------------------------------------------------------------------------------------------ */
 
+static unsigned wants_to_read(const ehlo_server *s)
+{
+    return s->phase == EHLO_PHASE_AUTH ? EHLO_WANT_READ | EHLO_WANT_SECRET : EHLO_WANT_READ;
+}
+
 unsigned ehlo_server_wants(const ehlo_server *s)
 {
     unsigned wants = 0;
     int waiting = !ehlo_out_empty(&s->out);
+    if (only_reads(s)) return wants_to_read(s);
     if (s->phase == EHLO_PHASE_CLOSED || s->fatal != 0) return EHLO_WANT_CLOSE;
     if (s->phase == EHLO_PHASE_CLOSING) return waiting ? EHLO_WANT_WRITE : EHLO_WANT_CLOSE;
     if (waiting) wants |= EHLO_WANT_WRITE;
     if (s->question != EHLO_ASKED_NOTHING) wants |= EHLO_WANT_ANSWER;
     if (s->phase == EHLO_PHASE_TLS && !waiting) wants |= EHLO_WANT_TLS;
-    if (ehlo_session_reads(s))
-        wants |= s->phase == EHLO_PHASE_AUTH ? EHLO_WANT_READ | EHLO_WANT_SECRET : EHLO_WANT_READ;
+    if (ehlo_session_reads(s)) wants |= wants_to_read(s);
     return wants;
+}
+
+EHLO_COLD static unsigned rare_status(const ehlo_server *s, uint64_t *deadline)
+{
+    *deadline = ehlo_server_deadline(s);
+    return ehlo_server_wants(s);
+}
+
+unsigned ehlo_server_status(const ehlo_server *s, uint64_t *deadline)
+{
+    if (!only_reads(s)) return rare_status(s, deadline);
+    *deadline = read_deadline(s);
+    return wants_to_read(s);
 }
 
 const ehlo_peer *ehlo_server_peer(const ehlo_server *s)

@@ -171,7 +171,7 @@ static void normalise_limits(ehlo_service_config *c)
     twice = c->max_size > UINT64_MAX / 2 ? UINT64_MAX : c->max_size * 2;
     if (c->drain_max == 0) c->drain_max = twice > 16777216 ? twice : 16777216;
     c->line_max = or_default(c->line_max, 2048);
-    c->line_drain_max = or_default(c->line_drain_max, 1048576);
+    c->line_drain_max = or_default(c->line_drain_max, c->line_max > 1048576 ? c->line_max : 1048576);
     c->auth_line_max = or_default(c->auth_line_max, 12288); /* RFC 4954 4 */
     c->max_recipients = or_default(c->max_recipients, 1000);
     c->max_bad = or_default(c->max_bad, 20);
@@ -219,12 +219,34 @@ static int read_deliverby(ehlo_str text, uint64_t *minimum)
     return EHLO_OK;
 }
 
+/* RFC 5321 4.5.3.1.4: each extension that adds parameters to MAIL or RCPT makes them so much longer. */
+static size_t param_line_max(uint32_t extensions)
+{
+    static const struct {
+        uint32_t extension;
+        uint16_t mail, rcpt;
+    } longer[] = {
+        { EHLO_CAP_SIZE, 26, 0 },        { EHLO_CAP_8BITMIME, 17, 0 },      { EHLO_CAP_SMTPUTF8, 10, 0 },
+        { EHLO_CAP_DSN, 116, 528 },      { EHLO_CAP_AUTH, 500, 0 },         { EHLO_CAP_DELIVERBY, 17, 0 },
+        { EHLO_CAP_MT_PRIORITY, 15, 0 }, { EHLO_CAP_FUTURERELEASE, 34, 0 }, { EHLO_CAP_REQUIRETLS, 11, 0 },
+        { EHLO_CAP_RRVS, 0, 36 },
+    };
+    size_t mail = 512, rcpt = 512, i;
+    for (i = 0; i < sizeof longer / sizeof longer[0]; i++) {
+        if (!(extensions & longer[i].extension)) continue;
+        mail += longer[i].mail;
+        rcpt += longer[i].rcpt;
+    }
+    return mail > rcpt ? mail : rcpt;
+}
+
 static int contradicts(const ehlo_service_config *c)
 {
     uint32_t e = c->extensions;
     if ((e & EHLO_CAP_BINARYMIME) && !(e & EHLO_CAP_CHUNKING)) return 1; /* RFC 3030 3 */
     if ((e & EHLO_CAP_SMTPUTF8) && !(e & EHLO_CAP_8BITMIME)) return 1;   /* RFC 6531 3.1 */
     if ((e & EHLO_CAP_AUTH) && c->auth_mechanisms.len == 0) return 1;
+    if ((c->flags & EHLO_SERVICE_REQUIRE_TLS) && !(e & EHLO_CAP_STARTTLS)) return 1;
     return c->line_max < 512 || (c->line_max > c->line_drain_max); /* RFC 5321 4.5.3.1.4 */
 }
 
@@ -255,9 +277,10 @@ static void set_sizes(ehlo_service *v, size_t text_len)
     size_t hello = text_len + 6 * ((size_t)v->keyword_count + 1) + 1 + EHLO_GREETS_MAX;
     size_t least = hello > 512 ? hello : 512;
     size_t auth = v->config.extensions & EHLO_CAP_AUTH ? v->config.auth_line_max : 0;
+    size_t line = v->config.line_max > v->param_line_max ? v->config.line_max : v->param_line_max;
     v->out_max = v->config.out_max > 2 * least ? v->config.out_max : 2 * least;
     v->reply_max = v->out_max / 2;
-    v->input_min = v->config.line_max > auth ? v->config.line_max : auth;
+    v->input_min = line > auth ? line : auth;
 }
 
 static int check(const ehlo_service_config *given, size_t given_size, ehlo_service *v)
@@ -288,6 +311,7 @@ static int build(const ehlo_service_config *given, size_t given_size, ehlo_servi
     b.bad = 0;
     v->offer.extensions = v->config.extensions;
     v->offer.flags = v->config.flags;
+    v->param_line_max = param_line_max(v->config.extensions);
     put_keywords(&b);
     put_own_keywords(&b, v->config.keywords);
     set_sizes(v, b.len + v->config.hostname.len);

@@ -26,6 +26,7 @@ struct ehlo_service {
     ehlo_codec codec;
     ehlo_param_rules param_rules; /* leniencies and path limit; `offered` is the session's */
     uint64_t deliverby_min;
+    size_t param_line_max; /* octets that RFC 5321 4.5.3.1.4 grants MAIL and RCPT for what is offered */
     size_t reply_max;
     size_t out_max;
     size_t input_min;

@@ -4,27 +4,29 @@
 
 /* -- replies ---------------------------------------------------------------------------------------- */
 
-static int names_us(unsigned code)
+/* RFC 5321 4.2.3: a greeting, 221 and 421 begin with our domain. */
+static int names_us(const ehlo_server *s, unsigned code)
 {
-    return code == 220 || code == 221 || code == 421;
+    return code == 221 || code == 421 || ehlo_session_is_greeting(s, code);
 }
 
-/* RFC 5321 4.2.3: 220, 221 and 421 begin with our domain. */
-static ehlo_str name_ourselves(const ehlo_server *s, const ehlo_reply *reply, char *text, size_t cap)
+/* Our domain in front of the text, in `room` of cap octets. EHLO_ERR_ARG: that is too long for a line. */
+static int name_ourselves(const ehlo_server *s, ehlo_str *text, char *room, size_t cap)
 {
     ehlo_str host = s->service->config.hostname;
-    if (host.len + 1 + reply->text.len > cap) return reply->text;
-    memcpy(text, host.ptr, host.len);
-    text[host.len] = ' ';
-    if (reply->text.len > 0) memcpy(text + host.len + 1, reply->text.ptr, reply->text.len);
-    return ehlo_str_make(text, host.len + 1 + reply->text.len);
+    if (host.len + 1 + text->len > cap) return EHLO_ERR_ARG;
+    memcpy(room, host.ptr, host.len);
+    room[host.len] = ' ';
+    if (text->len > 0) memcpy(room + host.len + 1, text->ptr, text->len);
+    *text = ehlo_str_make(room, host.len + 1 + text->len);
+    return EHLO_OK;
 }
 
 /* RFC 2034 4: on all but the greeting, hello replies and 3yz; never after HELO, where nothing is offered. */
 static int enhanced(const ehlo_server *s)
 {
-    if (s->phase == EHLO_PHASE_GREETING || s->question == EHLO_ASKED_HELLO) return 0;
-    return s->state.hello != EHLO_VERB_HELO && (s->service->offer.extensions & EHLO_CAP_ENHANCEDSTATUSCODES);
+    return !s->bare && s->state.hello != EHLO_VERB_HELO &&
+           (s->service->offer.extensions & EHLO_CAP_ENHANCEDSTATUSCODES);
 }
 
 static unsigned reply_flags(const ehlo_server *s)
@@ -55,26 +57,30 @@ static int render_challenge(const ehlo_server *s, ehlo_str challenge, char *out,
     return EHLO_OK;
 }
 
-static int render(const ehlo_server *s, const ehlo_reply *reply, char *out, size_t *len)
+static int render(const ehlo_server *s, const ehlo_reply *reply, char *out, size_t cap, size_t *len)
 {
     char text[512];
     ehlo_reply named = *reply;
-    ehlo_fault fault;
+    unsigned flags = reply_flags(s);
     if (s->question == EHLO_ASKED_HELLO && reply->code == 250) return render_hello(s, reply, out, len);
     if (s->question == EHLO_ASKED_AUTH && reply->code == 334) return render_challenge(s, reply->text, out, len);
-    if (names_us(reply->code)) named.text = name_ourselves(s, reply, text, sizeof text);
-    if (ehlo_reply_write(&named, reply_flags(s), out, s->service->reply_max, len, &fault) != EHLO_OK) {
-        return EHLO_ERR_ARG;
-    }
-    return EHLO_OK;
+    if (names_us(s, reply->code) && name_ourselves(s, &named.text, text, sizeof text) != EHLO_OK) return EHLO_ERR_ARG;
+    if (ehlo_session_is_greeting(s, reply->code)) flags &= ~(unsigned)EHLO_REPLY_ENHANCED;
+    return ehlo_reply_write(&named, flags, out, cap, len, NULL) == EHLO_OK ? EHLO_OK : EHLO_ERR_ARG;
 }
 
-/* Room for the largest reply. NULL only for a 421 over a full block, which there is no way left to say, or where
- * the lender has nothing, which ends the session. */
+/* Octets kept for a reply: for the largest, but for the last one, a 421, not more than one line. */
+static size_t reply_room(const ehlo_server *s)
+{
+    return s->phase == EHLO_PHASE_CLOSING ? 512 : s->service->reply_max;
+}
+
+/* Room for a reply. NULL only for a 421 over a full block, which there is no way left to say, or where the lender
+ * has nothing, which ends the session. */
 static char *room(ehlo_server *s)
 {
     int failed = 0;
-    char *at = ehlo_out_room(&s->out, &s->service->config.lender, s->service->reply_max, &failed);
+    char *at = ehlo_out_room(&s->out, &s->service->config.lender, reply_room(s), &failed);
     if (failed) s->fatal = (uint8_t)-EHLO_ERR_MEMORY;
     return at;
 }
@@ -83,24 +89,30 @@ int ehlo_session_say_reply(ehlo_server *s, const ehlo_reply *reply)
 {
     size_t len = 0;
     char *at = room(s);
-    int err = at == NULL ? EHLO_OK : render(s, reply, at, &len);
-    if (err == EHLO_OK) ehlo_out_added(&s->out, len);
+    int err = at == NULL ? EHLO_OK : render(s, reply, at, reply_room(s), &len);
+    if (err != EHLO_OK) return err;
+    ehlo_out_added(&s->out, len);
     s->since = s->now;
-    return err;
+    return EHLO_OK;
+}
+
+EHLO_COLD static void say_naming_us(ehlo_server *s, ehlo_standard which)
+{
+    ehlo_reply reply = ehlo_standard_reply(which);
+    (void)ehlo_session_say_reply(s, &reply);
 }
 
 void ehlo_session_say(ehlo_server *s, ehlo_standard which)
 {
-    ehlo_reply reply;
     char *at;
+    s->since = s->now;
     if (which >= EHLO_SAY_NAMING_US) {
-        reply = ehlo_standard_reply(which);
-        (void)ehlo_session_say_reply(s, &reply);
+        say_naming_us(s, which);
         return;
     }
     at = room(s);
-    if (at != NULL) ehlo_out_added(&s->out, ehlo_standard_write(which, enhanced(s), at));
-    s->since = s->now;
+    if (at == NULL) return;
+    ehlo_out_added(&s->out, enhanced(s) ? ehlo_standard_write(which, at) : ehlo_standard_write_bare(which, at));
 }
 
 /* -- counters --------------------------------------------------------------------------------------- */
@@ -108,7 +120,7 @@ void ehlo_session_say(ehlo_server *s, ehlo_standard which)
 /* Codes that tell a peer it speaks badly; others tell it that it asks too much. */
 static int is_bad(unsigned code)
 {
-    return (code >= 500 && code <= 504) || code == 555;
+    return (code >= 500 && code <= 504) || code == 521 || code == 555;
 }
 
 int ehlo_session_count_bad(ehlo_server *s, ehlo_standard which)
@@ -130,12 +142,6 @@ int ehlo_session_idle(ehlo_server *s)
     if (++s->idle <= s->service->config.max_idle_commands) return 0;
     ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY_IDLE, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
     return 1;
-}
-
-void ehlo_session_progress(ehlo_server *s)
-{
-    s->bad = 0;
-    s->idle = 0;
 }
 
 /* -- endings ---------------------------------------------------------------------------------------- */
@@ -186,31 +192,37 @@ void ehlo_session_drop(ehlo_server *s, ehlo_close close, ehlo_reset reset)
     s->phase = EHLO_PHASE_CLOSED;
 }
 
+int ehlo_session_reads(const ehlo_server *s)
+{
+    if ((s->fatal | s->eof) != 0) return 0;
+    if (!ehlo_session_converses(s)) {
+        return s->phase == EHLO_PHASE_GREETING && (s->service->config.flags & EHLO_SERVICE_EARLY_INPUT) != 0;
+    }
+    return (s->question | s->stalled) == 0 && s->results == 0 && ehlo_out_fits(&s->out, s->service->reply_max);
+}
+
 /* -- transport -------------------------------------------------------------------------------------- */
 
 void ehlo_session_trace(ehlo_server *s, int direction, ehlo_str bytes, int secret)
 {
     uint8_t was = s->running;
-    if (s->service->callbacks.on_trace == NULL) return;
     if (secret && !(s->service->config.flags & EHLO_SERVICE_TRACE_SECRETS)) bytes.ptr = NULL;
     s->running = EHLO_RUNNING_CALLBACK;
     s->service->callbacks.on_trace(s, direction, bytes, secret, s->user);
     s->running = was;
 }
 
-static void write_failed(ehlo_server *s)
+EHLO_COLD static void write_failed(ehlo_server *s)
 {
     s->fatal = (uint8_t)-EHLO_ERR_TRANSPORT;
     ehlo_session_drop(s, EHLO_CLOSE_LOST, EHLO_RESET_LOST);
 }
 
-void ehlo_session_flush(ehlo_server *s)
+void ehlo_session_write(ehlo_server *s)
 {
-    ehlo_str waiting;
+    ehlo_str waiting = ehlo_out_waiting(&s->out);
     size_t taken = 0;
     int err;
-    if (s->blocked || s->phase == EHLO_PHASE_CLOSED || ehlo_out_empty(&s->out)) return;
-    waiting = ehlo_out_waiting(&s->out);
     s->running = EHLO_RUNNING_CALLBACK;
     err = s->service->callbacks.write(s, &waiting, 1, &taken, s->user);
     s->running = EHLO_RUNNING_NOTHING;
@@ -219,12 +231,12 @@ void ehlo_session_flush(ehlo_server *s)
         return;
     }
     if (taken > waiting.len) taken = waiting.len;
-    if (taken > 0) ehlo_session_trace(s, EHLO_TRACE_OUT, ehlo_str_make(waiting.ptr, taken), 0);
+    if (ehlo_session_traces(s) && taken > 0)
+        ehlo_session_trace(s, EHLO_TRACE_OUT, ehlo_str_make(waiting.ptr, taken), 0);
     ehlo_out_taken(&s->out, taken);
     s->urgent = 0;
-    if (taken == waiting.len) return;
-    s->blocked = 1;
-    s->blocked_since = s->now;
+    if (taken > 0 || !s->blocked) s->blocked_since = s->now;
+    s->blocked = taken < waiting.len;
 }
 
 void ehlo_session_stop_if_told(ehlo_server *s)

@@ -23,19 +23,78 @@ typedef struct ehlo_state {
     uint32_t messages;     /* transactions opened in this session */
 } ehlo_state;
 
-void ehlo_state_hello(ehlo_state *state, ehlo_verb verb);
-void ehlo_state_tls(ehlo_state *state);
-void ehlo_state_authenticated(ehlo_state *state);
-void ehlo_state_restart(ehlo_state *state); /* as after a new greeting: XCLIENT */
+/* The one place where a transaction is cleared. */
+static inline void ehlo_state_end(ehlo_state *state)
+{
+    state->transaction = EHLO_TRANSACTION_NONE;
+    state->body = EHLO_BODY_DEFAULT;
+    state->utf8 = 0;
+    state->refused = 0;
+    state->recipients = 0;
+}
 
-void ehlo_state_mail(ehlo_state *state, const ehlo_mail *mail); /* judged by the peer's reply: see _mail_accepted */
-void ehlo_state_mail_accepted(ehlo_state *state);
-void ehlo_state_rcpt(ehlo_state *state, int accepted);
-void ehlo_state_chunk(ehlo_state *state);
-void ehlo_state_kill(ehlo_state *state);
-void ehlo_state_end(ehlo_state *state); /* the one place where a transaction is cleared */
+/* RFC 5321 4.1.4: a hello clears all buffers, as RSET does. */
+static inline void ehlo_state_hello(ehlo_state *state, ehlo_verb verb)
+{
+    ehlo_state_end(state);
+    state->hello = (uint8_t)verb;
+}
+
+/* As after a new greeting: XCLIENT. */
+static inline void ehlo_state_restart(ehlo_state *state)
+{
+    ehlo_state_end(state);
+    state->hello = 0;
+    state->authenticated = 0;
+}
+
+/* RFC 3207 4.2: nothing learnt before the handshake counts. */
+static inline void ehlo_state_tls(ehlo_state *state)
+{
+    ehlo_state_restart(state);
+    state->tls = 1;
+}
+
+static inline void ehlo_state_authenticated(ehlo_state *state)
+{
+    state->authenticated = 1;
+}
+
+/* Judged by the peer's reply: see ehlo_state_mail_accepted. */
+static inline void ehlo_state_mail(ehlo_state *state, const ehlo_mail *mail)
+{
+    state->body = mail->body;
+    state->utf8 = (mail->present & EHLO_PARAM_SMTPUTF8) != 0;
+}
+
+static inline void ehlo_state_mail_accepted(ehlo_state *state)
+{
+    state->transaction = EHLO_TRANSACTION_OPEN;
+    state->messages++;
+}
+
+static inline void ehlo_state_rcpt(ehlo_state *state, int accepted)
+{
+    if (accepted)
+        state->recipients++;
+    else
+        state->refused = 1;
+}
+
+static inline void ehlo_state_chunk(ehlo_state *state)
+{
+    state->transaction = EHLO_TRANSACTION_CHUNKS;
+}
+
+static inline void ehlo_state_kill(ehlo_state *state)
+{
+    state->transaction = EHLO_TRANSACTION_DEAD;
+}
 
 /* 1 while the application holds a transaction that will see on_message or on_reset. */
-int ehlo_state_open(const ehlo_state *state);
+static inline int ehlo_state_open(const ehlo_state *state)
+{
+    return state->transaction == EHLO_TRANSACTION_OPEN || state->transaction == EHLO_TRANSACTION_CHUNKS;
+}
 
 #endif

@@ -60,7 +60,7 @@ int ehlo_loop_listen_sized(ehlo_loop *loop, const ehlo_listen_config *cfg, size_
     ehlo_listen_config own = { 0 };
     memcpy(&own, cfg, cfg_size < sizeof own ? cfg_size : sizeof own);
     if (!is_valid(loop, &own)) return EHLO_ERR_ARG;
-    if (loop->stop_seen >= 0) return EHLO_ERR_STATE;
+    if (ehlo_loop_stopping(loop)) return EHLO_ERR_STATE;
     ehlo_listener *listener = listener_new(loop, &own);
     if (listener == NULL) return EHLO_ERR_MEMORY;
     int error = listener_open(listener);

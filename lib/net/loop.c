@@ -5,13 +5,13 @@
 
 #include "loop.h"
 
+#include "clock.h"
 #include "conn.h"
 #include "listener.h"
 #include "service.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { INPUT_SIZE = 262144, NOT_ASKED = -1 };
@@ -19,22 +19,9 @@ enum { INPUT_SIZE = 262144, NOT_ASKED = -1 };
 /* The loop that this thread is inside of. */
 static _Thread_local ehlo_loop *inside;
 
-static uint64_t clock_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
-
 /* -- life ------------------------------------------------------------------------------------------- */
 
-static void inbox_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
-{
-    (void)source;
-    (void)events;
-    ehlo_inbox_quiet(&loop->inbox);
-    ehlo_inbox_run(&loop->inbox, loop);
-}
+static void inbox_ready(ehlo_loop *loop, ehlo_source *source, unsigned events);
 
 static int loop_open(ehlo_loop *loop)
 {
@@ -58,7 +45,8 @@ int ehlo_loop_new_sized(ehlo_loop **result, const ehlo_loop_config *cfg, size_t 
     loop->input_size = own.input_size != 0 ? own.input_size : INPUT_SIZE;
     loop->stop_seen = NOT_ASKED;
     atomic_init(&loop->stop_ms, NOT_ASKED);
-    loop->now = clock_ms();
+    ehlo_timers_init(&loop->timers);
+    loop->now = ehlo_clock_ms();
     loop->input = malloc(loop->input_size);
     int error = loop->input != NULL ? loop_open(loop) : EHLO_ERR_MEMORY;
     if (error != EHLO_OK) {
@@ -77,7 +65,7 @@ static void close_listeners(ehlo_loop *loop)
 
 static void end_connections(ehlo_loop *loop)
 {
-    for (uint32_t i = 0; i < loop->conns.used; i++) {
+    for (size_t i = 0; i < loop->conns.room; i++) {
         ehlo_conn *conn = loop->conns.table[i].conn;
         if (conn != NULL) conn->driver->end(conn);
     }
@@ -104,7 +92,7 @@ ehlo_loop *ehlo_loop_enter(ehlo_loop *loop)
 {
     ehlo_loop *outer = inside;
     inside = loop;
-    if (loop->depth++ == 0) loop->now = clock_ms();
+    if (loop->depth++ == 0) loop->now = ehlo_clock_ms();
     return outer;
 }
 
@@ -143,23 +131,17 @@ void ehlo_loop_close_source(ehlo_loop *loop, ehlo_source *source)
 
 /* -- rounds ----------------------------------------------------------------------------------------- */
 
-static int timeout_at(const ehlo_loop *loop, uint64_t now)
+/* Milliseconds until the first timer is due, at most `most` of them. */
+static int wait_ms(const ehlo_loop *loop, uint64_t now, int most)
 {
-    uint64_t due = ehlo_timers_due(&loop->timers);
-    if (due == UINT64_MAX) return -1;
-    if (due <= now) return 0;
-    return due - now < INT32_MAX ? (int)(due - now) : INT32_MAX;
+    uint64_t due = loop->timers.due;
+    uint64_t ms = due > now ? due - now : 0;
+    return ms < (uint64_t)most ? (int)ms : most;
 }
 
 int ehlo_loop_timeout(const ehlo_loop *loop)
 {
-    return timeout_at(loop, clock_ms());
-}
-
-static int shorter(int a, int b)
-{
-    if (a < 0) return b;
-    return b < 0 || a < b ? a : b;
+    return loop->timers.due == UINT64_MAX ? -1 : wait_ms(loop, ehlo_clock_ms(), INT32_MAX);
 }
 
 static void end_grace(ehlo_loop *loop, void *arg)
@@ -171,7 +153,7 @@ static void end_grace(ehlo_loop *loop, void *arg)
 static void stop_connections(ehlo_loop *loop)
 {
     close_listeners(loop);
-    for (uint32_t i = 0; i < loop->conns.used; i++) {
+    for (size_t i = 0; i < loop->conns.room; i++) {
         ehlo_conn *conn = loop->conns.table[i].conn;
         if (conn != NULL) conn->driver->stop(conn);
     }
@@ -182,51 +164,70 @@ static void heed_stop(ehlo_loop *loop)
 {
     int ms = atomic_load(&loop->stop_ms);
     if (ms == loop->stop_seen) return;
-    if (loop->stop_seen == NOT_ASKED) stop_connections(loop);
+    int first = !ehlo_loop_stopping(loop);
     loop->stop_seen = ms;
+    if (first) stop_connections(loop);
     uint64_t due = loop->now + (uint64_t)ms;
     if (ehlo_timer_runs(&loop->grace) && loop->grace.due <= due) return;
     loop->grace.fn = end_grace;
     if (ms == 0 || ehlo_loop_time(loop, &loop->grace, due) != EHLO_OK) end_connections(loop);
 }
 
-static int is_done(const ehlo_loop *loop)
+/* Whatever other threads want, they wake us for it: so nothing of it need be looked for in every round. */
+static void inbox_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
 {
-    return loop->stop_seen != NOT_ASKED && loop->conns.count == 0;
-}
-
-static void handle_ready(ehlo_loop *loop)
-{
-    unsigned events;
-    ehlo_source *source;
-    while ((source = ehlo_poller_next(loop->poller, &events)) != NULL) source->ready(loop, source, events);
-    while (ehlo_timers_due(&loop->timers) <= loop->now) {
-        ehlo_timer *timer = ehlo_timers_pop(&loop->timers);
-        timer->fn(loop, timer->arg);
-    }
+    (void)source;
+    (void)events;
+    ehlo_inbox_quiet(&loop->inbox);
+    ehlo_inbox_run(&loop->inbox, loop);
     heed_stop(loop);
 }
 
-static int run_round(ehlo_loop *loop, int timeout)
+static int is_done(const ehlo_loop *loop)
 {
-    if (ehlo_poller_wait(loop->poller, timeout) != 0) return EHLO_ERR_SYSTEM;
+    return ehlo_loop_stopping(loop) && loop->conns.count == 0;
+}
+
+static void run_timers(ehlo_loop *loop)
+{
+    while (loop->timers.due <= loop->now) {
+        ehlo_timer *timer = ehlo_timers_pop(&loop->timers);
+        timer->fn(loop, timer->arg);
+    }
+}
+
+/* The time by which the wait is reckoned is that of the round before, which is good enough: a timer comes no
+ * later than that round was long. */
+static int run_round(ehlo_loop *loop, int max_ms)
+{
+    if (is_done(loop)) return 0;
+    if (ehlo_poller_run(loop->poller, loop, wait_ms(loop, loop->now, max_ms)) != 0) return EHLO_ERR_SYSTEM;
+    run_timers(loop);
+    free_dead(loop);
+    return 1;
+}
+
+static int run_rounds(ehlo_loop *loop, int max_ms, int one)
+{
+    int result;
+    if (loop->depth != 0) return EHLO_ERR_REENTRY;
+    if (max_ms < 0) max_ms = INT32_MAX; /* a round in which nothing happens, once in many days, does no harm */
     ehlo_loop *outer = ehlo_loop_enter(loop);
-    handle_ready(loop);
+    do {
+        result = run_round(loop, max_ms);
+    } while (result > 0 && !one);
     ehlo_loop_leave(loop, outer);
-    return is_done(loop) ? 0 : 1;
+    return result > 0 && is_done(loop) ? 0 : result;
 }
 
 int ehlo_loop_step(ehlo_loop *loop, int max_ms)
 {
-    if (loop->depth != 0) return EHLO_ERR_REENTRY;
-    return is_done(loop) ? 0 : run_round(loop, shorter(ehlo_loop_timeout(loop), max_ms));
+    return run_rounds(loop, max_ms, 1);
 }
 
-/* The time as of the round before is good enough: a timer comes no later than that round was long. */
 int ehlo_loop_run(ehlo_loop *loop)
 {
-    int result = ehlo_loop_step(loop, 0);
-    while (result > 0) result = run_round(loop, timeout_at(loop, loop->now));
+    int result = run_rounds(loop, -1, 0);
     ehlo_lender_forget(); /* this thread may be about to end, and another one to free the loop */
     return result;
 }
@@ -256,7 +257,7 @@ int ehlo_loop_time(ehlo_loop *loop, ehlo_timer *timer, uint64_t due)
 /* Between rounds the loop's time stands still, but the caller's does not. */
 int ehlo_timer_start(ehlo_loop *loop, ehlo_timer *timer, uint32_t ms, void (*fn)(ehlo_loop *loop, void *arg), void *arg)
 {
-    if (loop->depth == 0) loop->now = clock_ms();
+    if (loop->depth == 0) loop->now = ehlo_clock_ms();
     timer->fn = fn;
     timer->arg = arg;
     return ehlo_loop_time(loop, timer, loop->now + ms);

@@ -26,10 +26,15 @@ struct ehlo_loop {
     ehlo_timer grace;
 };
 
-/* Around all that runs callbacks: takes the time, makes the loop the one this thread is in, and frees what was
- * closed once nothing can refer to it any more. Gives the loop to be handed to ehlo_loop_leave. */
+/* Around all that runs callbacks: takes the time, makes the loop the one this thread is in, and at last frees what
+ * was closed. Gives the loop to be handed to ehlo_loop_leave. */
 ehlo_loop *ehlo_loop_enter(ehlo_loop *loop);
 void ehlo_loop_leave(ehlo_loop *loop, ehlo_loop *outer);
+/* 1 once ehlo_loop_stop has taken effect. */
+static inline int ehlo_loop_stopping(const ehlo_loop *loop)
+{
+    return loop->stop_seen >= 0;
+}
 /* 1 if called from inside this loop, on its thread. */
 int ehlo_loop_inside(const ehlo_loop *loop);
 

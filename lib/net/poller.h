@@ -9,10 +9,11 @@
 
 #include <ehlo/net.h>
 
+/* The values are those of poll and epoll nearly everywhere: there is little to translate then. */
 enum {
     EHLO_POLL_READ = 1,
-    EHLO_POLL_WRITE = 2,
-    EHLO_POLL_GONE = 4 /* reported unasked: the connection was reset, or both sides are shut */
+    EHLO_POLL_WRITE = 4,
+    EHLO_POLL_GONE = 8 | 16 | 32 /* any of these, reported unasked: the connection was reset, or both sides are shut */
 };
 
 /* Something with a descriptor. */
@@ -36,10 +37,9 @@ void ehlo_poller_set(ehlo_poller *poller, ehlo_source *source, unsigned interest
 /* Before the descriptor is closed. */
 void ehlo_poller_remove(ehlo_poller *poller, ehlo_source *source);
 
-/* Waits at most ms (-1: for ever). Negative with errno on failure; an interrupted wait is none. */
-int ehlo_poller_wait(ehlo_poller *poller, int ms);
-/* The next ready source of the last wait, NULL at the end. */
-ehlo_source *ehlo_poller_next(ehlo_poller *poller, unsigned *events);
+/* Waits at most ms, takes the time for the loop, and calls each source that is ready. Negative with
+ * errno if waiting failed; an interrupted wait did not. */
+int ehlo_poller_run(ehlo_poller *poller, ehlo_loop *loop, int ms);
 
 /* A descriptor that is readable while a source is ready, or EHLO_ERR_UNSUPPORTED. */
 int ehlo_poller_fd(const ehlo_poller *poller);

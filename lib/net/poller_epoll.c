@@ -3,7 +3,8 @@
 #define _GNU_SOURCE
 #endif
 
-#include "poller.h"
+#include "clock.h"
+#include "loop.h"
 
 #if defined(__linux__) && !defined(EHLO_NET_POLL)
 
@@ -14,10 +15,11 @@
 
 enum { EVENTS_PER_WAIT = 256 };
 
+_Static_assert((int)EPOLLIN == EHLO_POLL_READ && (int)EPOLLOUT == EHLO_POLL_WRITE, "events need no translation");
+_Static_assert(((int)(EPOLLERR | EPOLLHUP) & ~(int)EHLO_POLL_GONE) == 0, "nor do those that come unasked");
+
 struct ehlo_poller {
     int fd;
-    int count;
-    int next;
     struct epoll_event events[EVENTS_PER_WAIT];
 };
 
@@ -25,7 +27,6 @@ ehlo_poller *ehlo_poller_new(void)
 {
     ehlo_poller *poller = malloc(sizeof *poller);
     if (poller == NULL) return NULL;
-    poller->count = poller->next = 0;
     poller->fd = epoll_create1(EPOLL_CLOEXEC);
     if (poller->fd >= 0) return poller;
     free(poller);
@@ -40,9 +41,7 @@ void ehlo_poller_free(ehlo_poller *poller)
 
 static int control(const ehlo_poller *poller, int operation, ehlo_source *source, unsigned interest)
 {
-    struct epoll_event event = { .events = 0, .data = { .ptr = source } };
-    if (interest & EHLO_POLL_READ) event.events |= EPOLLIN;
-    if (interest & EHLO_POLL_WRITE) event.events |= EPOLLOUT;
+    struct epoll_event event = { .events = interest, .data = { .ptr = source } };
     return epoll_ctl(poller->fd, operation, source->fd, &event);
 }
 
@@ -64,28 +63,21 @@ void ehlo_poller_remove(ehlo_poller *poller, ehlo_source *source)
     control(poller, EPOLL_CTL_DEL, source, 0);
 }
 
-int ehlo_poller_wait(ehlo_poller *poller, int ms)
+int ehlo_poller_run(ehlo_poller *poller, ehlo_loop *loop, int ms)
 {
-    poller->next = 0;
-    poller->count = epoll_wait(poller->fd, poller->events, EVENTS_PER_WAIT, ms);
-    if (poller->count >= 0) return 0;
-    poller->count = 0;
-    return errno == EINTR ? 0 : -1;
-}
-
-ehlo_source *ehlo_poller_next(ehlo_poller *poller, unsigned *events)
-{
-    while (poller->next < poller->count) {
-        const struct epoll_event *event = &poller->events[poller->next++];
-        ehlo_source *source = event->data.ptr;
-        if (source->fd < 0) continue;
-        *events = 0;
-        if (event->events & EPOLLIN) *events |= EHLO_POLL_READ;
-        if (event->events & EPOLLOUT) *events |= EHLO_POLL_WRITE;
-        if (event->events & (EPOLLERR | EPOLLHUP)) *events |= EHLO_POLL_GONE;
-        return source;
+    const struct epoll_event *event = poller->events;
+    int count = epoll_wait(poller->fd, poller->events, EVENTS_PER_WAIT, ms);
+    if (count < 0) {
+        if (errno != EINTR) return -1;
+        count = 0;
     }
-    return NULL;
+    const struct epoll_event *end = event + count;
+    loop->now = ehlo_clock_ms();
+    for (; event < end; event++) {
+        ehlo_source *source = event->data.ptr;
+        if (source->fd >= 0) source->ready(loop, source, event->events);
+    }
+    return 0;
 }
 
 int ehlo_poller_fd(const ehlo_poller *poller)

@@ -3,7 +3,8 @@
 #define _GNU_SOURCE
 #endif
 
-#include "poller.h"
+#include "clock.h"
+#include "loop.h"
 
 #if !defined(__linux__) || defined(EHLO_NET_POLL)
 
@@ -16,7 +17,6 @@ struct ehlo_poller {
     ehlo_source **sources; /* sources[i] is watched by entries[i] */
     size_t count;
     size_t room;
-    size_t next;
 };
 
 ehlo_poller *ehlo_poller_new(void)
@@ -79,28 +79,25 @@ void ehlo_poller_remove(ehlo_poller *poller, ehlo_source *source)
     poller->sources[hole]->index = (uint32_t)hole;
 }
 
-int ehlo_poller_wait(ehlo_poller *poller, int ms)
+static unsigned events_of(int ready)
 {
-    poller->next = 0;
-    if (poll(poller->entries, (nfds_t)poller->count, ms) >= 0) return 0;
-    poller->next = poller->count;
-    return errno == EINTR ? 0 : -1;
+    unsigned events = 0;
+    if (ready & POLLIN) events |= EHLO_POLL_READ;
+    if (ready & POLLOUT) events |= EHLO_POLL_WRITE;
+    if (ready & (POLLERR | POLLHUP | POLLNVAL)) events |= EHLO_POLL_GONE;
+    return events;
 }
 
-ehlo_source *ehlo_poller_next(ehlo_poller *poller, unsigned *events)
+int ehlo_poller_run(ehlo_poller *poller, ehlo_loop *loop, int ms)
 {
-    while (poller->next < poller->count) {
-        size_t index = poller->next++;
-        int ready = poller->entries[index].revents;
-        if (ready == 0) continue;
-        poller->entries[index].revents = 0;
-        *events = 0;
-        if (ready & POLLIN) *events |= EHLO_POLL_READ;
-        if (ready & POLLOUT) *events |= EHLO_POLL_WRITE;
-        if (ready & (POLLERR | POLLHUP | POLLNVAL)) *events |= EHLO_POLL_GONE;
-        return poller->sources[index];
+    int found = poll(poller->entries, (nfds_t)poller->count, ms);
+    if (found < 0 && errno != EINTR) return -1;
+    loop->now = ehlo_clock_ms();
+    for (size_t i = 0; found > 0 && i < poller->count; i++) {
+        int ready = poller->entries[i].revents;
+        if (ready != 0) poller->sources[i]->ready(loop, poller->sources[i], events_of(ready));
     }
-    return NULL;
+    return 0;
 }
 
 int ehlo_poller_fd(const ehlo_poller *poller)

@@ -6,6 +6,7 @@
 
 #include "conn.h"
 #include "limits.h"
+#include "rare.h"
 #include "socket.h"
 
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 /* Reads grow from the first to the size of the input buffer as long as the session takes all of them: what a
  * blocked session left has to be kept, and a peer should not make us keep much. */
-enum { READ_SHIFT_MIN = 14, READ_SHIFT_MAX = 30 };
+enum { READ_MIN = 1 << 14, READ_MAX = 1 << 30 };
 
 /* A connection that carries a session; one block with the session and the user's octets behind it. */
 typedef struct ehlo_hosted {
@@ -21,11 +22,11 @@ typedef struct ehlo_hosted {
     ehlo_listener *listener;
     ehlo_server *server; /* NULL before the session and after it */
     ehlo_peer peer;      /* lent to the session: this is how a session leads back here */
-    uint8_t read_shift;  /* log2 of the size of the next read */
+    uint32_t wants;      /* EHLO_WANT_*, as of the last settle */
+    uint32_t read_size;  /* of the next read */
     uint8_t eof;         /* 1: the peer has sent its last octet */
     uint8_t stalled;     /* 1: the stash holds what the session did not take because it was blocked */
     uint8_t counted;     /* 1: by the listener's limits */
-    uint8_t secret;      /* 1: what comes next is to be wiped */
 } ehlo_hosted;
 
 static const ehlo_conn_driver preface_driver, session_driver, linger_driver;
@@ -64,7 +65,7 @@ static ehlo_hosted *hosted_new(ehlo_listener *listener)
     memset(hosted, 0, sizeof *hosted);
     memset((char *)hosted + fixed, 0, cfg->user_size);
     hosted->listener = listener;
-    hosted->read_shift = READ_SHIFT_MIN;
+    hosted->read_size = READ_MIN;
     return hosted;
 }
 
@@ -83,7 +84,7 @@ static void end_session(ehlo_hosted *hosted)
     hosted->server = NULL;
 }
 
-static void lose_session(ehlo_hosted *hosted)
+static EHLO_RARE void lose_session(ehlo_hosted *hosted)
 {
     ehlo_server_lost(hosted->server);
     end_session(hosted);
@@ -101,91 +102,98 @@ static void finish_session(ehlo_hosted *hosted)
 
 /* -- input ------------------------------------------------------------------------------------------ */
 
-/* Offers bytes, which are the stash or start with it. *left: what the session did not take. */
-static int feed(ehlo_hosted *hosted, ehlo_str bytes, size_t *left)
+/* A session that is blocked goes on with what it left once it is not. */
+static void note_stalled(ehlo_hosted *hosted, size_t left)
 {
-    size_t used = 0;
-    int result = ehlo_server_feed(hosted->server, hosted->conn.loop->now, bytes.ptr, bytes.len, &used);
-    *left = bytes.len - used;
-    hosted->stalled = used < bytes.len && !(ehlo_server_wants(hosted->server) & EHLO_WANT_READ);
-    return result;
+    hosted->stalled = left != 0 && !(ehlo_server_wants(hosted->server) & EHLO_WANT_READ);
+    if (hosted->stalled) hosted->read_size = READ_MIN;
+}
+
+static int feed(ehlo_hosted *hosted, ehlo_str bytes, size_t *used)
+{
+    return ehlo_server_feed(hosted->server, hosted->conn.loop->now, bytes.ptr, bytes.len, used);
 }
 
 static int feed_stash(ehlo_hosted *hosted)
 {
-    size_t left;
+    size_t used = 0;
     ehlo_str bytes = ehlo_stash_view(hosted->conn.stash);
-    int result = feed(hosted, bytes, &left);
-    ehlo_stash_drop(&hosted->conn.stash, bytes.len - left);
+    int result = feed(hosted, bytes, &used);
+    note_stalled(hosted, bytes.len - used);
+    ehlo_stash_drop(&hosted->conn.stash, used);
     return result;
 }
 
-static void adapt_read_size(ehlo_hosted *hosted, size_t received)
+/* Keeps what the session left of the input, which began with what the stash holds; sees to secrets and the size of the
+ * next read. */
+static EHLO_RARE int keep(ehlo_hosted *hosted, size_t len, size_t used, int result)
 {
-    if (hosted->stalled)
-        hosted->read_shift = READ_SHIFT_MIN;
-    else if (received == (size_t)1 << hosted->read_shift && hosted->read_shift < READ_SHIFT_MAX)
-        hosted->read_shift++;
+    char *input = hosted->conn.loop->input;
+    note_stalled(hosted, len - used);
+    int kept = ehlo_stash_keep(&hosted->conn.stash, input + used, len - used);
+    if (hosted->wants & EHLO_WANT_SECRET) ehlo_wipe(input, len);
+    if (len >= hosted->read_size && !hosted->stalled && hosted->read_size < READ_MAX) hosted->read_size *= 2;
+    return result > EHLO_ERR_FATAL ? kept : result;
 }
 
 static int feed_received(ehlo_hosted *hosted, ehlo_str bytes)
 {
-    size_t left;
-    int secret = hosted->secret;
-    int result = feed(hosted, bytes, &left);
-    if (left != 0 || hosted->conn.stash != NULL) {
-        int kept = ehlo_stash_keep(&hosted->conn.stash, bytes.ptr + bytes.len - left, left);
-        if (result > EHLO_ERR_FATAL) result = kept;
-    }
-    if (secret) ehlo_wipe(hosted->conn.loop->input, bytes.len);
-    return result;
+    size_t used = 0;
+    int result = feed(hosted, bytes, &used);
+    int plain = used == bytes.len && hosted->conn.stash == NULL && bytes.len < hosted->read_size;
+    return plain && !(hosted->wants & EHLO_WANT_SECRET) ? result : keep(hosted, bytes.len, used, result);
 }
 
 /* One read per event: what is still there is reported again. */
 static int receive(ehlo_hosted *hosted)
 {
     ehlo_str bytes;
-    ptrdiff_t received = ehlo_conn_receive(&hosted->conn, (size_t)1 << hosted->read_shift, &bytes);
+    ptrdiff_t received = ehlo_conn_receive(&hosted->conn, hosted->read_size, &bytes);
+    if (received > 0) return feed_received(hosted, bytes);
     if (received == EHLO_RECEIVE_NOTHING) return EHLO_OK;
     if (received == EHLO_RECEIVE_LOST) return EHLO_ERR_TRANSPORT;
-    if (received == EHLO_RECEIVE_EOF) {
-        hosted->eof = 1;
-        return ehlo_server_eof(hosted->server, hosted->conn.loop->now);
-    }
-    int result = feed_received(hosted, bytes);
-    adapt_read_size(hosted, (size_t)received);
-    return result;
+    hosted->eof = 1;
+    return ehlo_server_eof(hosted->server, hosted->conn.loop->now);
 }
 
 /* -- after every call ------------------------------------------------------------------------------- */
 
-static unsigned interest_of(const ehlo_hosted *hosted, unsigned wants)
+static void settle(ehlo_hosted *hosted, int result);
+
+/* The session wants something else than before. What it left when it was blocked goes first once it reads again, and
+ * no new octet need come for that. */
+static EHLO_RARE void turn(ehlo_hosted *hosted, unsigned wants)
 {
     unsigned interest = 0;
-    if ((wants & EHLO_WANT_READ) && !hosted->eof) interest |= EHLO_POLL_READ;
+    if (wants & EHLO_WANT_READ) interest |= EHLO_POLL_READ;
     if (wants & EHLO_WANT_WRITE) interest |= EHLO_POLL_WRITE;
-    return interest;
-}
-
-/* result is that of the call. What the session left when it was blocked goes first once it reads again, and no
- * new octet need come for that. */
-static void settle(ehlo_hosted *hosted, int result)
-{
-    ehlo_conn *conn = &hosted->conn;
-    unsigned wants = ehlo_server_wants(hosted->server);
-    while (result > EHLO_ERR_FATAL && hosted->stalled && (wants & EHLO_WANT_READ)) {
-        result = feed_stash(hosted);
-        wants = ehlo_server_wants(hosted->server);
+    if (hosted->stalled && (wants & EHLO_WANT_READ)) {
+        settle(hosted, feed_stash(hosted));
+        return;
     }
-    if (result > EHLO_ERR_FATAL) result = ehlo_conn_expire_by(conn, ehlo_server_deadline(hosted->server));
-    hosted->secret = (wants & EHLO_WANT_SECRET) != 0;
-    if (result <= EHLO_ERR_FATAL || (wants & EHLO_WANT_TLS))
+    hosted->wants = wants;
+    if (wants & EHLO_WANT_TLS)
         lose_session(hosted); /* no TLS engine is there */
     else if (wants & EHLO_WANT_CLOSE)
         finish_session(hosted);
     else
-        ehlo_conn_watch(conn, interest_of(hosted, wants));
-    conn->loop->driven = NULL;
+        ehlo_conn_watch(&hosted->conn, interest);
+}
+
+/* result is that of the call. */
+static void settle(ehlo_hosted *hosted, int result)
+{
+    uint64_t deadline;
+    unsigned wants = hosted->wants;
+    if (result > EHLO_ERR_FATAL) {
+        wants = ehlo_server_status(hosted->server, &deadline);
+        result = ehlo_conn_expire_by(&hosted->conn, deadline);
+    }
+    if (result <= EHLO_ERR_FATAL)
+        lose_session(hosted);
+    else if (wants != hosted->wants)
+        turn(hosted, wants);
+    hosted->conn.loop->driven = NULL;
 }
 
 /* Before a call that settle follows. */
@@ -197,21 +205,26 @@ static ehlo_server *drive(ehlo_hosted *hosted)
 
 /* -- session ---------------------------------------------------------------------------------------- */
 
-static void session_ready(ehlo_conn *conn, unsigned events)
+/* Reading or writing tells what happened to a connection that is gone, if we do either. The interest may have changed
+ * since the events were collected. */
+static EHLO_RARE unsigned events_to_act_on(const ehlo_source *source, unsigned events)
 {
-    ehlo_hosted *hosted = (ehlo_hosted *)conn;
-    ehlo_server *server = drive(hosted);
-    int result = EHLO_OK;
-    if (events & EHLO_POLL_GONE) { /* reading or writing tells what happened, if we do either */
-        events = conn->source.interest;
-        if (events == 0) result = EHLO_ERR_TRANSPORT;
-    }
-    events &= conn->source.interest; /* which may have changed since the events were collected */
-    if (events & EHLO_POLL_WRITE)
-        result = ehlo_server_flush(server, conn->loop->now);
-    else if (events & EHLO_POLL_READ)
-        result = receive(hosted);
-    settle(hosted, result);
+    if (!(events & EHLO_POLL_GONE)) return events & source->interest;
+    return source->interest != 0 ? source->interest : EHLO_POLL_GONE;
+}
+
+static EHLO_RARE int flush(ehlo_hosted *hosted, unsigned events)
+{
+    if (events & EHLO_POLL_GONE) return EHLO_ERR_TRANSPORT;
+    return events & EHLO_POLL_WRITE ? ehlo_server_flush(hosted->server, hosted->conn.loop->now) : EHLO_OK;
+}
+
+static void session_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
+{
+    ehlo_hosted *hosted = (ehlo_hosted *)source;
+    loop->driven = &hosted->conn;
+    if (events != EHLO_POLL_READ || source->interest != EHLO_POLL_READ) events = events_to_act_on(source, events);
+    settle(hosted, events == EHLO_POLL_READ ? receive(hosted) : flush(hosted, events));
 }
 
 static void session_expired(ehlo_conn *conn)
@@ -248,12 +261,7 @@ int ehlo_serve_write(ehlo_server *s, const ehlo_str *parts, size_t n, size_t *ta
 
 /* -- lingering close -------------------------------------------------------------------------------- */
 
-static void linger_goes_on(ehlo_conn *conn)
-{
-    (void)conn;
-}
-
-static const ehlo_conn_driver linger_driver = { ehlo_linger_ready, ehlo_conn_close, linger_goes_on, ehlo_conn_close,
+static const ehlo_conn_driver linger_driver = { ehlo_linger_ready, ehlo_conn_close, ehlo_linger_stop, ehlo_conn_close,
                                                 hosted_closed };
 
 /* -- start ------------------------------------------------------------------------------------------ */
@@ -285,7 +293,7 @@ static void begin_session(ehlo_hosted *hosted)
         ehlo_conn_close(&hosted->conn);
         return;
     }
-    hosted->conn.driver = &session_driver;
+    ehlo_conn_drive(&hosted->conn, &session_driver);
     settle(hosted, ehlo_server_start(drive(hosted), hosted->conn.loop->now));
 }
 
@@ -310,9 +318,10 @@ int ehlo_serve(ehlo_listener *listener, int fd, const ehlo_address *remote)
 
 /* -- PROXY preface ---------------------------------------------------------------------------------- */
 
-static void preface_ready(ehlo_conn *conn, unsigned events)
+static void preface_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
 {
-    ehlo_hosted *hosted = (ehlo_hosted *)conn;
+    ehlo_conn *conn = (ehlo_conn *)source;
+    ehlo_hosted *hosted = (ehlo_hosted *)source;
     ehlo_str bytes;
     size_t used = 0;
     (void)events;
@@ -328,7 +337,7 @@ static void preface_ready(ehlo_conn *conn, unsigned events)
         ehlo_conn_close(conn);
         return;
     }
-    ehlo_timer_stop(conn->loop, &conn->timer);
+    ehlo_timer_stop(loop, &conn->timer);
     hosted->stalled = bytes.len > used;
     begin_session(hosted);
 }
@@ -345,7 +354,7 @@ ehlo_loop *ehlo_conn_loop(const ehlo_server *s)
 
 ehlo_conn_id ehlo_conn_number(const ehlo_server *s)
 {
-    return ehlo_conn_id_of(&hosted_of(s)->conn);
+    return hosted_of(s)->conn.id;
 }
 
 void *ehlo_conn_ctx(const ehlo_server *s)
@@ -424,7 +433,7 @@ int ehlo_loop_answer(ehlo_loop *loop, ehlo_conn_id id, ehlo_token token, const e
     static const ehlo_reply by_default;
     if (reply == NULL) reply = &by_default;
     if (!ehlo_loop_inside(loop)) return post_answer(loop, id, token, reply);
-    if (loop->driven != NULL && loop->driven != ehlo_slots_find(&loop->conns, id)) {
+    if (loop->driven != NULL && loop->driven->id != id) {
         return post_answer(loop, id, token, reply);
     }
     answer_now(loop, id, token, reply);

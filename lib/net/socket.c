@@ -5,18 +5,12 @@
 
 #include "socket.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* then SO_NOSIGPIPE does it */
-#endif
 
 /* A gathering write takes this many parts at most; the session offers the rest again. */
 enum { PARTS_MAX = 16 };
@@ -160,9 +154,8 @@ ehlo_address ehlo_socket_local(int fd)
     return address_in(&name);
 }
 
-static ssize_t send_parts(int fd, const ehlo_str *parts, size_t n)
+ptrdiff_t ehlo_socket_send_parts(int fd, const ehlo_str *parts, size_t n)
 {
-    if (n == 1) return send(fd, parts[0].ptr, parts[0].len, MSG_NOSIGNAL);
     struct iovec vector[PARTS_MAX];
     struct msghdr message;
     memset(&message, 0, sizeof message);
@@ -174,24 +167,4 @@ static ssize_t send_parts(int fd, const ehlo_str *parts, size_t n)
     message.msg_iov = vector;
     message.msg_iovlen = n;
     return sendmsg(fd, &message, MSG_NOSIGNAL);
-}
-
-ptrdiff_t ehlo_socket_send(int fd, const ehlo_str *parts, size_t n)
-{
-    ssize_t sent;
-    do {
-        sent = send_parts(fd, parts, n);
-    } while (sent < 0 && errno == EINTR);
-    if (sent >= 0) return sent;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-}
-
-ptrdiff_t ehlo_socket_receive(int fd, char *bytes, size_t len)
-{
-    ssize_t received;
-    do {
-        received = recv(fd, bytes, len, 0);
-    } while (received < 0 && errno == EINTR);
-    if (received >= 0) return received;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? EHLO_RECEIVE_NOTHING : EHLO_RECEIVE_LOST;
 }

@@ -4,6 +4,13 @@
 
 #include <ehlo/net.h>
 
+#include <errno.h>
+#include <sys/socket.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* then SO_NOSIGPIPE does it */
+#endif
+
 /* A descriptor that listens, or -1 with errno. Family NONE: both families where IPv6 is there. */
 int ehlo_socket_listen(const ehlo_address *address, int backlog, int share_port);
 /* The next connection, or -1 with errno. */
@@ -11,13 +18,31 @@ int ehlo_socket_accept(int listener, ehlo_address *remote);
 /* Our end; family NONE if it can't be told. */
 ehlo_address ehlo_socket_local(int fd);
 
+/* 1: the last call on a socket did not fail, it only came at the wrong time. */
+static inline int ehlo_socket_not_now(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+/* As sendmsg does it. */
+ptrdiff_t ehlo_socket_send_parts(int fd, const ehlo_str *parts, size_t n);
 /* Octets taken: 0 to len; fewer if the socket is full; -1 if the connection is gone. */
-ptrdiff_t ehlo_socket_send(int fd, const ehlo_str *parts, size_t n);
+static inline ptrdiff_t ehlo_socket_send(int fd, const ehlo_str *parts, size_t n)
+{
+    ptrdiff_t sent = n == 1 ? send(fd, parts[0].ptr, parts[0].len, MSG_NOSIGNAL) : ehlo_socket_send_parts(fd, parts, n);
+    if (sent >= 0) return sent;
+    return ehlo_socket_not_now() ? 0 : -1;
+}
 
 /* Results of ehlo_socket_receive that are no number of octets. */
 enum { EHLO_RECEIVE_EOF = 0, EHLO_RECEIVE_NOTHING = -1, EHLO_RECEIVE_LOST = -2 };
 
 /* Octets received, EHLO_RECEIVE_EOF, nothing for now, or lost. */
-ptrdiff_t ehlo_socket_receive(int fd, char *bytes, size_t len);
+static inline ptrdiff_t ehlo_socket_receive(int fd, char *bytes, size_t len)
+{
+    ptrdiff_t received = recv(fd, bytes, len, 0);
+    if (received >= 0) return received;
+    return ehlo_socket_not_now() ? EHLO_RECEIVE_NOTHING : EHLO_RECEIVE_LOST;
+}
 
 #endif

@@ -25,6 +25,13 @@ ehlo_str ehlo_stash_view(const ehlo_stash *stash)
     return ehlo_str_make(stash->bytes + stash->start, stash->end - stash->start);
 }
 
+size_t ehlo_stash_copy(const ehlo_stash *stash, char *to)
+{
+    ehlo_str kept = ehlo_stash_view(stash);
+    memcpy(to, kept.ptr, kept.len);
+    return kept.len;
+}
+
 /* What it held may have been a password's half. */
 static void stash_free(ehlo_stash **stash)
 {

@@ -8,6 +8,8 @@ typedef struct ehlo_stash ehlo_stash;
 
 /* What is kept; valid until the stash changes. */
 ehlo_str ehlo_stash_view(const ehlo_stash *stash);
+/* The same as a copy; the number of octets. */
+size_t ehlo_stash_copy(const ehlo_stash *stash, char *to);
 /* Keeps these octets, which lie elsewhere, instead of what was kept. EHLO_ERR_MEMORY. */
 int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len);
 /* Drops the first len octets; costs nothing, however often it is called. */

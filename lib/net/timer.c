@@ -3,6 +3,16 @@
 
 #include <stdlib.h>
 
+void ehlo_timers_init(ehlo_timers *timers)
+{
+    *timers = (ehlo_timers){ .due = UINT64_MAX };
+}
+
+static void note_first(ehlo_timers *timers)
+{
+    timers->due = timers->count == 0 ? UINT64_MAX : timers->heap[0]->due;
+}
+
 static void put(ehlo_timers *timers, size_t place, ehlo_timer *timer)
 {
     timers->heap[place] = timer;
@@ -51,6 +61,7 @@ int ehlo_timers_start(ehlo_timers *timers, ehlo_timer *timer, uint64_t due)
     if (result != EHLO_OK) return result;
     timer->due = due;
     sift_up(timers, timers->count++, timer);
+    note_first(timers);
     return EHLO_OK;
 }
 
@@ -59,10 +70,13 @@ void ehlo_timers_stop(ehlo_timers *timers, ehlo_timer *timer)
     if (!ehlo_timer_runs(timer)) return;
     size_t place = timer->slot - 1;
     timer->slot = 0;
+    timer->due = UINT64_MAX;
     ehlo_timer *last = timers->heap[--timers->count];
-    if (last == timer) return;
-    sift_down(timers, place, last);
-    sift_up(timers, last->slot - 1, last);
+    if (last != timer) {
+        sift_down(timers, place, last);
+        sift_up(timers, last->slot - 1, last);
+    }
+    note_first(timers);
 }
 
 ehlo_timer *ehlo_timers_pop(ehlo_timers *timers)

@@ -1,8 +1,6 @@
 /* Octet classes and small text helpers. */
 #include "chars.h"
 
-#include <string.h>
-
 /* One name for each set of classes that occurs, so that the table below can be read. */
 enum {
     CT = 0,                                                      /* control */
@@ -42,48 +40,6 @@ int ehlo_char_hex(char octet)
 int ehlo_chars_equal_nocase(ehlo_str a, ehlo_str b)
 {
     return a.len == b.len && ehlo_chars_start_nocase(a, b);
-}
-
-int ehlo_chars_start_nocase(ehlo_str text, ehlo_str prefix)
-{
-    const int case_bit = 'a' ^ 'A';
-    if (text.len < prefix.len) return 0;
-    for (size_t i = 0; i < prefix.len; i++) {
-        int difference = text.ptr[i] ^ prefix.ptr[i];
-        if (difference == 0) continue;
-        if (difference != case_bit || !ehlo_char_is(text.ptr[i], EHLO_CHAR_ALPHA)) return 0;
-    }
-    return 1;
-}
-
-/* Not 0 if any of the eight octets is below 32 or is 127. A subtraction borrows into an octet's top bit where
- * the octet was below what is subtracted, or behind such an octet: enough to say whether there is one. */
-static uint64_t controls_in_word(const char *octets)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    const uint64_t tops = UINT64_C(0x8080808080808080);
-    uint64_t word;
-    memcpy(&word, octets, sizeof(word));
-    uint64_t del = word ^ (ones * 0x7F);
-    return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
-}
-
-/* 0 if there is no control octet, told fast; the last word overlaps the one before it. */
-static int may_have_control(ehlo_str text)
-{
-    const size_t step = sizeof(uint64_t);
-    if (text.len < step) return 1;
-    uint64_t found = controls_in_word(text.ptr + text.len - step);
-    for (size_t i = 0; i + step < text.len; i += step) found |= controls_in_word(text.ptr + i);
-    return found != 0;
-}
-
-size_t ehlo_chars_find_control(ehlo_str text)
-{
-    size_t i = 0;
-    if (!may_have_control(text)) return text.len;
-    while (i < text.len && (!ehlo_char_is_control(text.ptr[i]) || text.ptr[i] == '\t')) i++;
-    return i;
 }
 
 size_t ehlo_chars_find_high(ehlo_str text)

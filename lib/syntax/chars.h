@@ -4,6 +4,8 @@
 
 #include <ehlo/types.h>
 
+#include "inline.h"
+
 /* A constant view of a string literal, as an initializer. */
 /* clang-format off */
 #define EHLO_LITERAL(text) { (text), sizeof(text) - 1 }
@@ -61,10 +63,16 @@ int ehlo_char_hex(char octet);
 int ehlo_chars_equal_nocase(ehlo_str a, ehlo_str b);
 
 /* 1 if text begins with prefix, but for the case of ASCII letters. */
-int ehlo_chars_start_nocase(ehlo_str text, ehlo_str prefix);
-
-/* The offset of the first control octet other than HT; text.len if there is none. */
-size_t ehlo_chars_find_control(ehlo_str text);
+static inline int ehlo_chars_start_nocase(ehlo_str text, ehlo_str prefix)
+{
+    const int case_bit = 'a' ^ 'A';
+    if (text.len < prefix.len) return 0;
+    for (size_t i = 0; i < prefix.len; i++) {
+        if (text.ptr[i] == prefix.ptr[i]) continue;
+        if ((text.ptr[i] ^ prefix.ptr[i]) != case_bit || !ehlo_char_is(text.ptr[i], EHLO_CHAR_ALPHA)) return 0;
+    }
+    return 1;
+}
 
 /* The offset of the first octet above 127; text.len if there is none. */
 size_t ehlo_chars_find_high(ehlo_str text);

@@ -1,7 +1,67 @@
 /* Command lines (RFC 5321 4.1.1). */
 #include <string.h>
 
-#include "cursor.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include <ehlo/syntax.h>
+
+#include "chars.h"
+
+/* -- control octets --------------------------------------------------------------------------------- */
+
+#if defined(__SSE2__)
+enum { STEP = 16 };
+
+/* Not 0 if any of the sixteen octets is below 32 or is 127. */
+static inline unsigned has_control(const char *octets)
+{
+    __m128i all = _mm_loadu_si128((const __m128i *)(const void *)octets);
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(all, _mm_set1_epi8(0x1F)), all);
+    __m128i del = _mm_cmpeq_epi8(all, _mm_set1_epi8(0x7F));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, del));
+}
+#else
+enum { STEP = sizeof(uint64_t) };
+
+/* Not 0 if any of the eight octets is below 32 or is 127. A subtraction borrows into an octet's top bit where
+ * the octet was below what is subtracted, or behind such an octet: enough to say whether there is one. */
+static inline unsigned has_control(const char *octets)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t tops = UINT64_C(0x8080808080808080);
+    uint64_t word;
+    memcpy(&word, octets, sizeof(word));
+    uint64_t del = word ^ (ones * 0x7F);
+    return ((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops) != 0;
+}
+#endif
+
+/* The offset of the first control octet other than HT; line.len if there is none. */
+static size_t find_control(ehlo_str line)
+{
+    const unsigned printable = EHLO_CHAR_QTEXT | EHLO_CHAR_VALUE;
+    for (size_t i = 0; i < line.len; i++) {
+        if (ehlo_char_is(line.ptr[i], printable)) continue;
+        if (ehlo_char_is_control(line.ptr[i]) && line.ptr[i] != '\t') return i;
+    }
+    return line.len;
+}
+
+/* 1 if there is a control octet other than HT. The last step overlaps the one before it. */
+static inline int holds_control(ehlo_str line)
+{
+    unsigned found = 0;
+    if (line.len >= STEP) {
+        found = has_control(line.ptr + line.len - STEP);
+        for (size_t i = 0; i + STEP < line.len; i += STEP) found |= has_control(line.ptr + i);
+        if (found == 0) return 0;
+    }
+    return find_control(line) < line.len;
+}
+
+/* -- verbs ------------------------------------------------------------------------------------------ */
 
 /* clang-format off */
 static const ehlo_str names[EHLO_VERB_COUNT] = {
@@ -39,7 +99,8 @@ ehlo_str ehlo_verb_name(ehlo_verb verb)
 /* Four letters as a number, so that a verb is found by one comparison. */
 #define FOUR(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
-/* Without bit 5 a letter is in upper case, and nothing but a letter becomes one. */
+/* RFC 5321 2.4: "Verbs and argument values [...] are not case sensitive". Without bit 5 a letter is in upper case,
+ * and nothing but a letter becomes one. */
 static uint32_t first_four(const char *name)
 {
     return FOUR((unsigned char)name[0], (unsigned char)name[1], (unsigned char)name[2], (unsigned char)name[3]) &
@@ -78,40 +139,66 @@ static ehlo_verb verb_of(uint32_t four)
 }
 /* clang-format on */
 
-/* RFC 5321 2.4: "Verbs and argument values [...] are not case sensitive". */
-static ehlo_verb find_verb(ehlo_str name)
+/* What the line starts with, as far as a verb may reach. */
+EHLO_COLD static ehlo_str leading_name(ehlo_str line)
 {
-    ehlo_verb verb = name.len >= 4 ? verb_of(first_four(name.ptr)) : EHLO_VERB_UNKNOWN;
-    if (name.len == 4 && names[verb].len == 4) return verb;
-    return ehlo_chars_equal_nocase(names[verb], name) ? verb : EHLO_VERB_UNKNOWN;
+    size_t len = 0;
+    while (len < line.len && ehlo_char_is(line.ptr[len], EHLO_CHAR_LDH)) len++;
+    return ehlo_str_make(line.ptr, len);
 }
 
 /* RFC 5321 4.1.1: "receivers SHOULD tolerate trailing white space before the terminating <CRLF>". */
-static const char *trim_end(const char *start, const char *end)
+static size_t trimmed_length(ehlo_str line)
 {
-    while (end > start && (end[-1] == ' ' || end[-1] == '\t')) end--;
-    return end;
+    size_t len = line.len;
+    while (len > 0 && (line.ptr[len - 1] == ' ' || line.ptr[len - 1] == '\t')) len--;
+    return len;
+}
+
+/* What lies between two offsets of the line; empty where the second is not behind the first. */
+static ehlo_str behind(ehlo_str line, size_t from, size_t to)
+{
+    return ehlo_str_make(line.ptr + from, to > from ? to - from : 0);
+}
+
+EHLO_COLD static int refuse(size_t offset, ehlo_rule rule, ehlo_command_line *out, ehlo_fault *fault)
+{
+    memset(out, 0, sizeof(*out));
+    if (fault != NULL) *fault = (ehlo_fault){ offset, rule };
+    return EHLO_ERR_SYNTAX;
+}
+
+/* The line taken apart behind a name of that length. */
+static EHLO_ALWAYS_INLINE int take_apart(ehlo_str line, ehlo_verb verb, size_t name, ehlo_command_line *out,
+                                         ehlo_fault *fault)
+{
+    size_t end = trimmed_length(line);
+    int has_space = name < line.len && line.ptr[name] == ' ';
+    if (name == 0 || (name < end && !has_space)) return refuse(name, EHLO_RULE_COMMAND, out, fault);
+    out->verb = verb;
+    out->name = ehlo_str_make(line.ptr, name);
+    out->argument = has_space ? behind(line, name + 1, end) : ehlo_str_make(NULL, 0);
+    if (fault != NULL) *fault = (ehlo_fault){ 0, EHLO_RULE_NONE };
+    return EHLO_OK;
+}
+
+/* A line whose name is not known at a glance. */
+EHLO_COLD static int parse_odd(ehlo_str line, ehlo_verb verb, ehlo_command_line *out, ehlo_fault *fault)
+{
+    ehlo_str name = leading_name(line);
+    if (!ehlo_chars_equal_nocase(names[verb], name)) verb = EHLO_VERB_UNKNOWN;
+    return take_apart(line, verb, name.len, out, fault);
+}
+
+EHLO_COLD static int refuse_control(ehlo_str line, ehlo_command_line *out, ehlo_fault *fault)
+{
+    return refuse(find_control(line), EHLO_RULE_CONTROL, out, fault);
 }
 
 int ehlo_command_parse(ehlo_str line, ehlo_command_line *out, ehlo_fault *fault)
 {
-    ehlo_cursor cursor = ehlo_cursor_make(line, 0);
-    memset(out, 0, sizeof(*out));
-    cursor.at = cursor.start + ehlo_chars_find_control(line);
-    if (ehlo_cursor_more(&cursor)) {
-        return ehlo_cursor_result(&cursor, ehlo_cursor_refuse(&cursor, EHLO_RULE_CONTROL), fault);
-    }
-    cursor.at = cursor.start;
-    ehlo_cursor_skip(&cursor, EHLO_CHAR_LDH);
-    ehlo_str name = ehlo_cursor_since(&cursor, cursor.start);
-    const char *end = trim_end(cursor.at, cursor.end);
-    if (name.len == 0 || (cursor.at < end && *cursor.at != ' ')) {
-        return ehlo_cursor_result(&cursor, ehlo_cursor_refuse_at(&cursor, cursor.at, EHLO_RULE_COMMAND), fault);
-    }
-    out->verb = find_verb(name);
-    out->name = name;
-    if (ehlo_cursor_take(&cursor, ' ')) {
-        out->argument = ehlo_str_make(cursor.at, end > cursor.at ? (size_t)(end - cursor.at) : 0);
-    }
-    return ehlo_cursor_result(&cursor, EHLO_OK, fault);
+    if (holds_control(line)) return refuse_control(line, out, fault);
+    ehlo_verb verb = line.len >= 4 ? verb_of(first_four(line.ptr)) : EHLO_VERB_UNKNOWN;
+    int is_four = names[verb].len == 4 && (line.len == 4 || line.ptr[4] == ' ');
+    return is_four ? take_apart(line, verb, 4, out, fault) : parse_odd(line, verb, out, fault);
 }

@@ -1,19 +1,15 @@
 /* A cursor over the text of one parse. */
 #include "cursor.h"
 
-void ehlo_cursor_skip(ehlo_cursor *cursor, unsigned classes)
+void ehlo_cursor_skip_utf8(ehlo_cursor *cursor, unsigned classes)
 {
-    for (;;) {
-        const char *at = cursor->at;
-        const char *end = cursor->end;
-        while (at < end && ehlo_char_is(*at, classes)) at++;
-        cursor->at = at;
-        if (!(cursor->leniencies & EHLO_SYNTAX_UTF8)) return;
-        if (!ehlo_cursor_more(cursor) || !ehlo_char_is_high(*cursor->at)) return;
+    while (ehlo_cursor_more(cursor)) {
+        int high = ehlo_char_is_high(*cursor->at);
+        if (!high && !ehlo_char_is(*cursor->at, classes)) return;
         size_t len = ehlo_utf8_sequence(cursor->at, cursor->end);
         if (len == 0) return;
         cursor->at += len;
-        cursor->utf8 = 1;
+        cursor->utf8 |= high;
     }
 }
 

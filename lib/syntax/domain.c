@@ -4,9 +4,6 @@
 #include "address.h"
 #include "path.h"
 
-/* In octets: RFC 5321 4.5.3.1.2, RFC 1035 2.3.4. */
-enum { DOMAIN_MAX = 255, LABEL_MAX = 63 };
-
 /* The number of characters in well-formed UTF-8: every octet but the continuations. */
 static size_t count_characters(ehlo_str text)
 {
@@ -20,41 +17,37 @@ static unsigned label_classes(unsigned leniencies)
     return leniencies & EHLO_SYNTAX_UNDERSCORE ? EHLO_CHAR_LDH | EHLO_CHAR_UNDERSCORE : EHLO_CHAR_LDH;
 }
 
-/*     sub-domain = Let-dig [Ldh-str]  ; or a U-label, RFC 6531 3.3
- *     Ldh-str    = *( ALPHA / DIGIT / "-" ) Let-dig
- * The limit counts characters: a U-label may have more octets than the A-label it stands for (RFC 5890 4.2),
- * but never more characters. */
-static int scan_sub_domain(ehlo_cursor *cursor)
+const char *ehlo_scan_refuse(ehlo_cursor *cursor, const char *at, ehlo_rule rule)
 {
-    const char *start = cursor->at;
+    cursor->at = at;
+    ehlo_cursor_refuse(cursor, rule);
+    return NULL;
+}
+
+const char *ehlo_scan_refuse_at(ehlo_cursor *cursor, const char *at, ehlo_rule rule)
+{
+    ehlo_cursor_refuse_at(cursor, at, rule);
+    return NULL;
+}
+
+/* The limit counts characters: a U-label may have more octets than the A-label it stands for (RFC 5890 4.2), but
+ * never more characters. */
+const char *ehlo_scan_odd_label(ehlo_cursor *cursor, const char *domain, const char *label, const char *at)
+{
+    cursor->at = at;
     ehlo_cursor_skip(cursor, label_classes(cursor->leniencies));
-    ehlo_str label = ehlo_cursor_since(cursor, start);
-    if (label.len == 0) return ehlo_cursor_refuse(cursor, EHLO_RULE_DOMAIN);
-    if (*start == '-') return ehlo_cursor_refuse_at(cursor, start, EHLO_RULE_DOMAIN);
-    if (cursor->at[-1] == '-') return ehlo_cursor_refuse_at(cursor, cursor->at - 1, EHLO_RULE_DOMAIN);
-    if (label.len > LABEL_MAX && count_characters(label) > LABEL_MAX) {
-        return ehlo_cursor_refuse_at(cursor, start + LABEL_MAX, EHLO_RULE_TOO_LONG_DOMAIN);
+    at = cursor->at;
+    if (at == label) {
+        int may_end = label > domain && cursor->leniencies & EHLO_SYNTAX_TRAILING_DOT;
+        return may_end ? at : ehlo_scan_refuse(cursor, at, EHLO_RULE_DOMAIN);
     }
-    return EHLO_OK;
-}
-
-/* 1 if the dot just taken may end the domain, and what follows it is no label. */
-static int is_trailing_dot(const ehlo_cursor *cursor)
-{
-    if (!(cursor->leniencies & EHLO_SYNTAX_TRAILING_DOT)) return 0;
-    ehlo_cursor ahead = *cursor;
-    ehlo_cursor_skip(&ahead, label_classes(cursor->leniencies));
-    return ahead.at == cursor->at;
-}
-
-/*     Domain = sub-domain *("." sub-domain) */
-int ehlo_cursor_domain_name(ehlo_cursor *cursor)
-{
-    do {
-        int result = scan_sub_domain(cursor);
-        if (result < 0) return result;
-    } while (ehlo_cursor_take(cursor, '.') && !is_trailing_dot(cursor));
-    return EHLO_OK;
+    if (*label == '-') return ehlo_scan_refuse_at(cursor, label, EHLO_RULE_DOMAIN);
+    if (at[-1] == '-') return ehlo_scan_refuse_at(cursor, at - 1, EHLO_RULE_DOMAIN);
+    ehlo_str text = ehlo_cursor_since(cursor, label);
+    if (text.len > EHLO_LABEL_MAX && count_characters(text) > EHLO_LABEL_MAX) {
+        return ehlo_scan_refuse_at(cursor, label + EHLO_LABEL_MAX, EHLO_RULE_TOO_LONG_DOMAIN);
+    }
+    return at;
 }
 
 /*     General-address-literal = Standardized-tag ":" 1*dcontent
@@ -81,31 +74,21 @@ static ehlo_domain_kind literal_kind(ehlo_str content, uint8_t *octets)
 }
 
 /*     address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]" */
-static int scan_literal(ehlo_cursor *cursor, uint8_t *kind, uint8_t *octets)
+const char *ehlo_scan_literal(ehlo_cursor *cursor, const char *at, uint8_t *kind, uint8_t *octets)
 {
-    const char *start = cursor->at++;
-    while (ehlo_cursor_more(cursor) && ehlo_char_is(*cursor->at, EHLO_CHAR_DCONTENT)) cursor->at++;
-    ehlo_str content = ehlo_cursor_since(cursor, start + 1);
-    if (!ehlo_cursor_take(cursor, ']')) return ehlo_cursor_refuse(cursor, EHLO_RULE_LITERAL);
-    *kind = (uint8_t)literal_kind(content, octets);
-    return *kind != EHLO_DOMAIN_NONE ? EHLO_OK : ehlo_cursor_refuse_at(cursor, start, EHLO_RULE_LITERAL);
+    const char *content = at + 1;
+    const char *close = ehlo_scan_chars(content, cursor->end, EHLO_CHAR_DCONTENT);
+    if (ehlo_scan_peek(close, cursor->end) != ']') return ehlo_scan_refuse(cursor, close, EHLO_RULE_LITERAL);
+    *kind = (uint8_t)literal_kind(ehlo_str_make(content, (size_t)(close - content)), octets);
+    return *kind != EHLO_DOMAIN_NONE ? close + 1 : ehlo_scan_refuse_at(cursor, at, EHLO_RULE_LITERAL);
 }
 
-/*     ( Domain / address-literal ) */
 int ehlo_cursor_domain(ehlo_cursor *cursor, uint8_t *kind, uint8_t *octets)
 {
-    const char *start = cursor->at;
-    int result;
-    if (ehlo_cursor_next_is(cursor, '[')) {
-        result = scan_literal(cursor, kind, octets);
-    } else {
-        *kind = EHLO_DOMAIN_NAME;
-        result = ehlo_cursor_domain_name(cursor);
-    }
-    if (result == EHLO_OK && cursor->at - start > DOMAIN_MAX) {
-        return ehlo_cursor_refuse_at(cursor, start + DOMAIN_MAX, EHLO_RULE_TOO_LONG_DOMAIN);
-    }
-    return result;
+    const char *at = ehlo_scan_domain(cursor, cursor->at, cursor->end, kind, octets);
+    if (at == NULL) return EHLO_ERR_SYNTAX;
+    cursor->at = at;
+    return EHLO_OK;
 }
 
 int ehlo_domain_parse(ehlo_str text, unsigned leniencies, ehlo_domain_kind *kind, uint8_t *octets, ehlo_fault *fault)

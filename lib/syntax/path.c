@@ -10,127 +10,194 @@ static const ehlo_str postmaster = EHLO_LITERAL("postmaster");
 
 /* -- local part ------------------------------------------------------------------------------------- */
 
+/* The view between two places. */
+static inline ehlo_str between(const char *from, const char *to)
+{
+    return ehlo_str_make(from, (size_t)(to - from));
+}
+
+/* The rest of an atom at an octet that is not atext. */
+EHLO_COLD static const char *scan_odd_atom(ehlo_cursor *cursor, const char *atom, const char *at)
+{
+    cursor->at = at;
+    ehlo_cursor_skip(cursor, EHLO_CHAR_ATEXT);
+    return cursor->at > atom ? cursor->at : ehlo_scan_refuse(cursor, atom, EHLO_RULE_LOCAL_PART);
+}
+
 /*     Dot-string = Atom *("."  Atom)
  *     Atom       = 1*atext */
-static int scan_dot_string(ehlo_cursor *cursor)
+static EHLO_ALWAYS_INLINE const char *scan_dot_string(ehlo_cursor *cursor, const char *at, const char *end)
 {
-    do {
-        const char *atom = cursor->at;
-        ehlo_cursor_skip(cursor, EHLO_CHAR_ATEXT);
-        if (cursor->at == atom) return ehlo_cursor_refuse(cursor, EHLO_RULE_LOCAL_PART);
-    } while (ehlo_cursor_take(cursor, '.'));
-    return EHLO_OK;
+    for (;;) {
+        const char *atom = at;
+        at = ehlo_scan_chars(at, end, EHLO_CHAR_ATEXT);
+        if (at == atom || ehlo_scan_peek(at, end) > 0x7F) {
+            at = end == EHLO_FENCED ? NULL : scan_odd_atom(cursor, atom, at);
+            if (at == NULL) return NULL;
+        }
+        if (ehlo_scan_peek(at, end) != '.') return at;
+        at++;
+    }
+}
+
+static const char *scan_quoted_string(ehlo_cursor *cursor, const char *at)
+{
+    cursor->at = at;
+    return ehlo_cursor_quoted_string(cursor) == EHLO_OK ? cursor->at : NULL;
 }
 
 /*     Local-part = Dot-string / Quoted-string */
-static int scan_local_part(ehlo_cursor *cursor, ehlo_path *path)
+static EHLO_ALWAYS_INLINE const char *scan_local_part(ehlo_cursor *cursor, const char *at, const char *end,
+                                                      ehlo_path *path)
 {
-    const char *start = cursor->at;
-    path->quoted = (uint8_t)ehlo_cursor_next_is(cursor, '"');
-    int result = path->quoted ? ehlo_cursor_quoted_string(cursor) : scan_dot_string(cursor);
-    if (result < 0) return result;
-    path->local_part = ehlo_cursor_since(cursor, start);
-    if (path->local_part.len > LOCAL_PART_MAX && !(cursor->leniencies & EHLO_SYNTAX_LONG_LOCAL)) {
-        return ehlo_cursor_refuse_at(cursor, start + LOCAL_PART_MAX, EHLO_RULE_TOO_LONG_LOCAL);
-    }
-    return EHLO_OK;
+    const char *start = at;
+    int is_quoted = end != EHLO_FENCED && ehlo_scan_peek(at, end) == '"';
+    path->quoted = (uint8_t)is_quoted;
+    at = is_quoted ? scan_quoted_string(cursor, at) : scan_dot_string(cursor, at, end);
+    if (at == NULL) return NULL;
+    path->local_part = between(start, at);
+    if (at - start <= LOCAL_PART_MAX) return at;
+    if (end == EHLO_FENCED) return NULL;
+    if (cursor->leniencies & EHLO_SYNTAX_LONG_LOCAL) return at;
+    return ehlo_scan_refuse_at(cursor, start + LOCAL_PART_MAX, EHLO_RULE_TOO_LONG_LOCAL);
 }
 
 /* -- mailbox ---------------------------------------------------------------------------------------- */
 
-/* The "@" and domain behind the local part that *path holds. */
-static int scan_mailbox_domain(ehlo_cursor *cursor, ehlo_path *path)
+/* What stands around a mailbox. */
+typedef enum frame { ALONE, BARE, BRACKETED } frame;
+
+/* 1 where a path may end, with this octet or the end next: at '>', or without brackets at SP or the end. */
+static int is_path_end(int next, frame around)
 {
-    if (!ehlo_cursor_take(cursor, '@')) {
-        int ended = !ehlo_cursor_more(cursor) || *cursor->at == '>';
-        return ehlo_cursor_refuse(cursor, ended ? EHLO_RULE_AT : EHLO_RULE_LOCAL_PART);
+    return around == BRACKETED ? next == '>' : next < 0 || next == ' ';
+}
+
+/* RFC 5321 4.1.1.3: RCPT takes "<Postmaster>" without a domain, in any case. Any other is refused. */
+EHLO_COLD static const char *scan_no_domain(ehlo_cursor *cursor, const char *at, frame around, ehlo_path *path)
+{
+    int next = ehlo_scan_peek(at, cursor->end);
+    path->domain = ehlo_str_make(NULL, 0);
+    path->domain_kind = EHLO_DOMAIN_NONE;
+    int may_be_postmaster = around != ALONE && is_path_end(next, around);
+    if (may_be_postmaster && ehlo_chars_equal_nocase(path->local_part, postmaster)) return at;
+    return ehlo_scan_refuse(cursor, at, next < 0 || next == '>' ? EHLO_RULE_AT : EHLO_RULE_LOCAL_PART);
+}
+
+/*     Mailbox = Local-part "@" ( Domain / address-literal )
+ * or, inside a path, "Postmaster". */
+static EHLO_ALWAYS_INLINE const char *scan_mailbox(ehlo_cursor *cursor, const char *at, const char *end, frame around,
+                                                   ehlo_path *path)
+{
+    const char *start = at;
+    memset(path->octets, 0, sizeof(path->octets));
+    at = scan_local_part(cursor, at, end, path);
+    if (at == NULL) return NULL;
+    if (ehlo_scan_peek(at, end) == '@') {
+        const char *domain = at + 1;
+        at = ehlo_scan_domain(cursor, domain, end, &path->domain_kind, path->octets);
+        if (at == NULL) return NULL;
+        path->domain = between(domain, at);
+    } else {
+        at = end == EHLO_FENCED ? NULL : scan_no_domain(cursor, at, around, path);
+        if (at == NULL) return NULL;
     }
-    const char *start = cursor->at;
-    int result = ehlo_cursor_domain(cursor, &path->domain_kind, path->octets);
-    path->domain = ehlo_cursor_since(cursor, start);
-    return result;
+    path->mailbox = between(start, at);
+    return at;
 }
 
-/*     Mailbox = Local-part "@" ( Domain / address-literal ) */
-static int scan_mailbox(ehlo_cursor *cursor, ehlo_path *path)
+/* scan_mailbox, of any form. */
+static const char *scan_any_mailbox(ehlo_cursor *cursor, const char *at, frame around, ehlo_path *path)
 {
-    const char *start = cursor->at;
-    int result = scan_local_part(cursor, path);
-    if (result == EHLO_OK) result = scan_mailbox_domain(cursor, path);
-    path->mailbox = ehlo_cursor_since(cursor, start);
-    return result;
-}
-
-/* 1 where a path may end: at '>', or without brackets at SP or the end. */
-static int is_path_end(const ehlo_cursor *cursor, int bracketed)
-{
-    if (bracketed) return ehlo_cursor_next_is(cursor, '>');
-    return !ehlo_cursor_more(cursor) || *cursor->at == ' ';
-}
-
-/* RFC 5321 4.1.1.3: RCPT takes "<Postmaster>" without a domain, in any case. */
-static int scan_mailbox_or_postmaster(ehlo_cursor *cursor, int bracketed, ehlo_path *path)
-{
-    ehlo_cursor ahead = *cursor;
-    if (!ehlo_chars_start_nocase(ehlo_cursor_rest(cursor), postmaster)) return scan_mailbox(cursor, path);
-    ahead.at += postmaster.len;
-    if (!is_path_end(&ahead, bracketed)) return scan_mailbox(cursor, path);
-    path->local_part = path->mailbox = ehlo_cursor_since(&ahead, cursor->at);
-    cursor->at = ahead.at;
-    return EHLO_OK;
+    return scan_mailbox(cursor, at, cursor->end, around, path);
 }
 
 /* -- path ------------------------------------------------------------------------------------------- */
 
 /* RFC 5321 4.1.2; appendix C: to be accepted and ignored.
  *     A-d-l     = At-domain *( "," At-domain )
- *     At-domain = "@" Domain */
-static int scan_route(ehlo_cursor *cursor, ehlo_path *path)
+ *     At-domain = "@" Domain
+ * with the ":" behind it. */
+EHLO_COLD static const char *scan_route(ehlo_cursor *cursor, const char *at, ehlo_path *path)
 {
-    const char *start = cursor->at;
-    do {
-        if (!ehlo_cursor_take(cursor, '@')) return ehlo_cursor_refuse(cursor, EHLO_RULE_ROUTE);
-        int result = ehlo_cursor_domain_name(cursor);
-        if (result < 0) return result;
-    } while (ehlo_cursor_take(cursor, ','));
-    path->route = ehlo_cursor_since(cursor, start);
-    return ehlo_cursor_take(cursor, ':') ? EHLO_OK : ehlo_cursor_refuse(cursor, EHLO_RULE_ROUTE);
+    const char *start = at;
+    const char *end = cursor->end;
+    for (;; at++) {
+        if (ehlo_scan_peek(at, end) != '@') return ehlo_scan_refuse(cursor, at, EHLO_RULE_ROUTE);
+        at = ehlo_scan_domain_name(cursor, at + 1, end);
+        if (at == NULL) return NULL;
+        if (ehlo_scan_peek(at, end) != ',') break;
+    }
+    path->route = between(start, at);
+    return ehlo_scan_peek(at, end) == ':' ? at + 1 : ehlo_scan_refuse(cursor, at, EHLO_RULE_ROUTE);
 }
 
-/*     Path = "<" [ A-d-l ":" ] Mailbox ">"
- * or "<>" (Reverse-path), or "<Postmaster>". */
-static int scan_bracketed_path(ehlo_cursor *cursor, ehlo_path *path)
+/*     Path         = "<" [ A-d-l ":" ] Mailbox ">"
+ *     Reverse-path = Path / "<>" */
+static const char *scan_bracketed(ehlo_cursor *cursor, const char *at, ehlo_path *path)
 {
-    if (!ehlo_cursor_take(cursor, '<')) return ehlo_cursor_refuse(cursor, EHLO_RULE_BRACKET);
-    if (ehlo_cursor_take(cursor, '>')) return EHLO_OK;
-    int result = EHLO_OK;
-    if (ehlo_cursor_next_is(cursor, '@')) result = scan_route(cursor, path);
-    if (result == EHLO_OK) result = scan_mailbox_or_postmaster(cursor, 1, path);
-    if (result < 0) return result;
-    if (ehlo_cursor_take(cursor, '>')) return EHLO_OK;
-    return ehlo_cursor_refuse(cursor, ehlo_cursor_more(cursor) ? EHLO_RULE_DOMAIN : EHLO_RULE_BRACKET);
+    int next = ehlo_scan_peek(++at, cursor->end);
+    if (next == '>') return at + 1;
+    if (next == '@') at = scan_route(cursor, at, path);
+    if (at != NULL) at = scan_any_mailbox(cursor, at, BRACKETED, path);
+    if (at == NULL) return NULL;
+    next = ehlo_scan_peek(at, cursor->end);
+    if (next == '>') return at + 1;
+    return ehlo_scan_refuse(cursor, at, next < 0 ? EHLO_RULE_BRACKET : EHLO_RULE_DOMAIN);
+}
+
+/* The first look at a path, in brackets and at the end of the text, as most are. */
+static EHLO_ALWAYS_INLINE const char *scan_plain(const char *at, const char *end, ehlo_path *path)
+{
+    if (at == end || *at != '<' || end[-1] != '>') return NULL;
+    at = scan_mailbox(NULL, at + 1, EHLO_FENCED, BRACKETED, path);
+    return at != NULL && *at == '>' ? at + 1 : NULL;
 }
 
 /* A mailbox without brackets, which many programs write. */
-static int scan_bare_path(ehlo_cursor *cursor, ehlo_path *path)
+static const char *scan_bare(ehlo_cursor *cursor, const char *at, ehlo_path *path)
 {
-    int result = scan_mailbox_or_postmaster(cursor, 0, path);
-    if (result < 0 || is_path_end(cursor, 0)) return result;
-    return ehlo_cursor_refuse(cursor, *cursor->at == '>' ? EHLO_RULE_BRACKET : EHLO_RULE_DOMAIN);
+    int is_allowed = cursor->leniencies & EHLO_SYNTAX_BARE_PATH && at < cursor->end;
+    if (!is_allowed) return ehlo_scan_refuse(cursor, at, EHLO_RULE_BRACKET);
+    at = scan_any_mailbox(cursor, at, BARE, path);
+    if (at == NULL) return NULL;
+    int next = ehlo_scan_peek(at, cursor->end);
+    if (is_path_end(next, BARE)) return at;
+    return ehlo_scan_refuse(cursor, at, next == '>' ? EHLO_RULE_BRACKET : EHLO_RULE_DOMAIN);
+}
+
+/* The members that are of the path as a whole, and its length; *route is known. */
+static EHLO_ALWAYS_INLINE int finish_path(ehlo_cursor *cursor, const char *at, size_t path_max, ehlo_path *path)
+{
+    const char *start = cursor->at;
+    size_t route = path->route.len > 0 ? path->route.len + 1 : 0;
+    size_t limit = path_max > 0 ? path_max : PATH_MAX_DEFAULT;
+    path->text = between(start, at);
+    cursor->at = at;
+    if (path->text.len - route <= limit) return EHLO_OK;
+    return ehlo_cursor_refuse_at(cursor, start + route + limit, EHLO_RULE_TOO_LONG_PATH);
+}
+
+/* The second look. */
+EHLO_COLD static int scan_any_path(ehlo_cursor *cursor, size_t path_max, ehlo_path *path)
+{
+    const char *start = cursor->at;
+    memset(path, 0, sizeof(*path));
+    int is_bracketed = ehlo_scan_peek(start, cursor->end) == '<';
+    const char *at = is_bracketed ? scan_bracketed(cursor, start, path) : scan_bare(cursor, start, path);
+    if (at == NULL) return EHLO_ERR_SYNTAX;
+    cursor->at = start;
+    path->utf8 = (uint8_t)cursor->utf8;
+    return finish_path(cursor, at, path_max, path);
 }
 
 int ehlo_cursor_path(ehlo_cursor *cursor, size_t path_max, ehlo_path *path)
 {
-    const char *start = cursor->at;
-    int bare = cursor->leniencies & EHLO_SYNTAX_BARE_PATH && ehlo_cursor_more(cursor) && *cursor->at != '<';
-    int result = bare ? scan_bare_path(cursor, path) : scan_bracketed_path(cursor, path);
-    if (result < 0) return result;
-    path->text = ehlo_cursor_since(cursor, start);
-    path->utf8 = (uint8_t)cursor->utf8;
-    size_t route = path->route.len > 0 ? path->route.len + 1 : 0;
-    size_t limit = path_max > 0 ? path_max : PATH_MAX_DEFAULT;
-    if (path->text.len - route <= limit) return EHLO_OK;
-    return ehlo_cursor_refuse_at(cursor, start + route + limit, EHLO_RULE_TOO_LONG_PATH);
+    const char *at = scan_plain(cursor->at, cursor->end, path);
+    if (at == NULL) return scan_any_path(cursor, path_max, path);
+    path->route = ehlo_str_make(NULL, 0);
+    path->utf8 = 0;
+    return finish_path(cursor, at, path_max, path);
 }
 
 int ehlo_path_parse(ehlo_str text, unsigned leniencies, size_t path_max, ehlo_path *path, size_t *used,
@@ -148,10 +215,10 @@ int ehlo_mailbox_parse(ehlo_str text, unsigned leniencies, ehlo_path *path, ehlo
 {
     ehlo_cursor cursor = ehlo_cursor_make(text, leniencies);
     memset(path, 0, sizeof(*path));
-    int result = scan_mailbox(&cursor, path);
-    if (result == EHLO_OK && ehlo_cursor_more(&cursor)) result = ehlo_cursor_refuse(&cursor, EHLO_RULE_DOMAIN);
+    const char *at = scan_any_mailbox(&cursor, cursor.at, ALONE, path);
+    if (at != NULL && at < cursor.end) at = ehlo_scan_refuse(&cursor, at, EHLO_RULE_DOMAIN);
     path->text = path->mailbox;
     path->utf8 = (uint8_t)cursor.utf8;
-    if (result < 0) memset(path, 0, sizeof(*path));
-    return ehlo_cursor_result(&cursor, result, fault);
+    if (at == NULL) memset(path, 0, sizeof(*path));
+    return ehlo_cursor_result(&cursor, at != NULL ? EHLO_OK : EHLO_ERR_SYNTAX, fault);
 }

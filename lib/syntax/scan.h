@@ -9,12 +9,7 @@
 
 #include <stddef.h>
 
-/* For the few functions in whose path a call or a switch would be dearer than the work. */
-#if defined(__GNUC__)
-#define EHLO_ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define EHLO_ALWAYS_INLINE inline
-#endif
+#include "inline.h"
 
 /* Where a scan stops. */
 typedef enum ehlo_scan_aim {

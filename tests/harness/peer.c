@@ -65,11 +65,16 @@ static void text_add_escaped(peer_text *text, const char *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        if (c == '\r') peer_text_add(text, "\\r", 2);
-        else if (c == '\n') peer_text_add(text, "\\n", 2);
-        else if (c == '\\') peer_text_add(text, "\\\\", 2);
-        else if (c < 0x20 || c > 0x7E) peer_text_format(text, "\\x%02X", c);
-        else peer_text_add(text, (const char *)&bytes[i], 1);
+        if (c == '\r')
+            peer_text_add(text, "\\r", 2);
+        else if (c == '\n')
+            peer_text_add(text, "\\n", 2);
+        else if (c == '\\')
+            peer_text_add(text, "\\\\", 2);
+        else if (c < 0x20 || c > 0x7E)
+            peer_text_format(text, "\\x%02X", c);
+        else
+            peer_text_add(text, (const char *)&bytes[i], 1);
     }
 }
 
@@ -147,7 +152,7 @@ static void reenter_all(peer *p)
 {
     ehlo_server *s = p->session;
     size_t used = 0;
-    const ehlo_reply none = {0};
+    const ehlo_reply none = { 0 };
     if (!p->mode.reenter) return;
     must_refuse(p, "start", ehlo_server_start(s, p->now));
     must_refuse(p, "feed", ehlo_server_feed(s, p->now, "NOOP\r\n", 6, &used));
@@ -189,10 +194,10 @@ static int tracks_transactions(const peer *p)
     return (p->setup->without & (PEER_NO_MAIL | PEER_NO_RCPT | PEER_NO_MESSAGE | PEER_NO_RESET)) == 0;
 }
 
-/* The state that an answer brings about. */
+/* The state that an answer brings about; a code that grants grants, even one that has to be amended. */
 static void note_answer(peer *p, const ehlo_reply *r)
 {
-    int accepted = r->code == 0 || r->code / 100 == 2;
+    int accepted = r->code < 400;
     if (p->mail_pending && accepted) {
         p->open = 1;
         p->recipients = 0;
@@ -214,7 +219,7 @@ static const peer_rule *find_rule(const peer *p, const char *event, const char *
 
 static ehlo_reply reply_of(uint16_t code, uint16_t subject, uint16_t detail, const char *text)
 {
-    ehlo_reply r = {0};
+    ehlo_reply r = { 0 };
     r.code = code;
     r.enhanced[0] = (uint16_t)(code / 100);
     r.enhanced[1] = subject;
@@ -236,8 +241,10 @@ static const peer_rule *built_in_rule(const char *event, const char *subject, pe
 static int answer_inside(peer *p, ehlo_token token, const ehlo_reply *r)
 {
     int result = ehlo_server_answer(p->session, p->now, token, r);
-    if (result != EHLO_OK) fault(p, "answer inside its callback gave %d", result);
-    else if (ehlo_server_answer(p->session, p->now, token, r) != EHLO_ERR_STALE) fault(p, "a token answered twice");
+    if (result != EHLO_OK)
+        fault(p, "answer inside its callback gave %d", result);
+    else if (ehlo_server_answer(p->session, p->now, token, r) != EHLO_ERR_STALE)
+        fault(p, "a token answered twice");
     note_answer(p, r);
     return EHLO_LATER;
 }
@@ -290,7 +297,7 @@ static int decide(peer *p, ehlo_token token, ehlo_reply *r, const char *event, p
 
 static int app_connect(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user)
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     peer_text_format(&line, "connect");
     return decide(user, token, r, "connect", &line);
@@ -298,7 +305,7 @@ static int app_connect(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *us
 
 static int app_hello(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, ehlo_reply *r, void *user)
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     peer_text_format(&line, "hello ");
     text_add_str(&line, ehlo_verb_name(hello->verb));
@@ -323,7 +330,7 @@ static void show_str(peer_text *line, const char *name, int present, ehlo_str va
 
 static void show_mail(peer_text *line, const ehlo_mail *mail)
 {
-    static const char *const bodies[] = {"?", "7BIT", "8BITMIME", "BINARYMIME"};
+    static const char *const bodies[] = { "?", "7BIT", "8BITMIME", "BINARYMIME" };
     uint32_t present = mail->present;
     if (present & EHLO_PARAM_SIZE) peer_text_format(line, " SIZE=%llu", (unsigned long long)mail->size);
     if (present & EHLO_PARAM_BODY) peer_text_format(line, " BODY=%s", bodies[mail->body]);
@@ -341,7 +348,7 @@ static void show_mail(peer_text *line, const ehlo_mail *mail)
 static int app_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo_reply *r, void *user)
 {
     peer *p = user;
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     if (p->open && tracks_transactions(p)) fault(p, "on_mail inside a transaction");
     peer_text_format(&line, "mail <");
@@ -355,7 +362,7 @@ static int app_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehl
 
 static void show_notify(peer_text *line, unsigned notify)
 {
-    static const char *const names[] = {"NEVER", "SUCCESS", "FAILURE", "DELAY"};
+    static const char *const names[] = { "NEVER", "SUCCESS", "FAILURE", "DELAY" };
     const char *separator = " NOTIFY=";
     for (unsigned i = 0; i < 4; i++) {
         if (!(notify & (1u << i))) continue;
@@ -367,7 +374,7 @@ static void show_notify(peer_text *line, unsigned notify)
 static int app_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo_reply *r, void *user)
 {
     peer *p = user;
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     if (!p->open && tracks_transactions(p)) fault(p, "on_rcpt outside a transaction");
     peer_text_format(&line, "rcpt <");
@@ -390,7 +397,7 @@ static int app_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehl
 static int app_data(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user)
 {
     peer *p = user;
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     if (tracks_transactions(p) && (!p->open || p->recipients == 0)) fault(p, "on_data without a recipient");
     peer_text_format(&line, "data");
@@ -434,9 +441,9 @@ static int app_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken
 
 static int app_message(ehlo_server *s, ehlo_token token, const ehlo_message *message, ehlo_reply *r, void *user)
 {
-    static const char *const bodies[] = {"", " 7BIT", " 8BITMIME", " BINARYMIME"};
+    static const char *const bodies[] = { "", " 7BIT", " 8BITMIME", " BINARYMIME" };
     peer *p = user;
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     if (tracks_transactions(p) && !p->open) fault(p, "on_message outside a transaction");
     if (tracks_transactions(p) && message->recipients != p->recipients) fault(p, "on_message: wrong recipients");
@@ -450,7 +457,7 @@ static int app_message(ehlo_server *s, ehlo_token token, const ehlo_message *mes
 
 static int app_result(ehlo_server *s, ehlo_token token, size_t rcpt, ehlo_reply *r, void *user)
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     peer_text_format(&line, "result %zu", rcpt);
     return decide(user, token, r, "result", &line);
@@ -458,9 +465,12 @@ static int app_result(ehlo_server *s, ehlo_token token, size_t rcpt, ehlo_reply 
 
 static void show_response(peer_text *line, ehlo_str s)
 {
-    if (s.ptr == NULL) peer_text_format(line, " -");
-    else if (s.len == 0) peer_text_format(line, " =");
-    else if (s.len > 200) peer_text_format(line, " (%zu octets)", s.len);
+    if (s.ptr == NULL)
+        peer_text_format(line, " -");
+    else if (s.len == 0)
+        peer_text_format(line, " =");
+    else if (s.len > 200)
+        peer_text_format(line, " (%zu octets)", s.len);
     else {
         peer_text_format(line, " ");
         text_add_escaped(line, s.ptr, s.len);
@@ -470,7 +480,7 @@ static void show_response(peer_text *line, ehlo_str s)
 static int app_auth(ehlo_server *s, ehlo_token token, ehlo_str mechanism, ehlo_str response, ehlo_reply *r, void *user)
 {
     peer *p = user;
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     if (mechanism.ptr == NULL && response.ptr == NULL) {
         log_body_end(p);
@@ -480,15 +490,17 @@ static int app_auth(ehlo_server *s, ehlo_token token, ehlo_str mechanism, ehlo_s
         return EHLO_OK;
     }
     peer_text_format(&line, "auth ");
-    if (mechanism.len == 0) peer_text_format(&line, "-");
-    else text_add_escaped(&line, mechanism.ptr, mechanism.len);
+    if (mechanism.len == 0)
+        peer_text_format(&line, "-");
+    else
+        text_add_escaped(&line, mechanism.ptr, mechanism.len);
     show_response(&line, response);
     return decide(p, token, r, "auth", &line);
 }
 
 static int app_starttls(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user)
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     peer_text_format(&line, "starttls");
     return decide(user, token, r, "starttls", &line);
@@ -496,7 +508,7 @@ static int app_starttls(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *u
 
 static int app_command(ehlo_server *s, ehlo_token token, const ehlo_command *command, ehlo_reply *r, void *user)
 {
-    peer_text line = {0};
+    peer_text line = { 0 };
     (void)s;
     peer_text_format(&line, "command ");
     if (command->verb == EHLO_VERB_UNKNOWN) peer_text_format(&line, "UNKNOWN:");
@@ -535,10 +547,9 @@ static void app_reset(ehlo_server *s, int reason, void *user)
 static void app_close(ehlo_server *s, int reason, ehlo_token pending, void *user)
 {
     static const char *const names[] = {
-        [EHLO_CLOSE_QUIT] = "QUIT",         [EHLO_CLOSE_EOF] = "EOF",     [EHLO_CLOSE_LOST] = "LOST",
-        [EHLO_CLOSE_TIMEOUT] = "TIMEOUT",   [EHLO_CLOSE_LIMIT] = "LIMIT", [EHLO_CLOSE_PROTOCOL] = "PROTOCOL",
-        [EHLO_CLOSE_REFUSED] = "REFUSED",   [EHLO_CLOSE_SHUTDOWN] = "SHUTDOWN",
-        [EHLO_CLOSE_CLOSED] = "CLOSED",
+        [EHLO_CLOSE_QUIT] = "QUIT",       [EHLO_CLOSE_EOF] = "EOF",           [EHLO_CLOSE_LOST] = "LOST",
+        [EHLO_CLOSE_TIMEOUT] = "TIMEOUT", [EHLO_CLOSE_LIMIT] = "LIMIT",       [EHLO_CLOSE_PROTOCOL] = "PROTOCOL",
+        [EHLO_CLOSE_REFUSED] = "REFUSED", [EHLO_CLOSE_SHUTDOWN] = "SHUTDOWN", [EHLO_CLOSE_CLOSED] = "CLOSED",
     };
     peer *p = user;
     (void)s;
@@ -569,8 +580,10 @@ static void app_trace(ehlo_server *s, int direction, ehlo_str bytes, int secret,
         for (size_t i = 0; i < bytes.len; i++) peer_text_add(&p->trace_out, bytes.ptr != NULL ? bytes.ptr + i : "", 1);
         return;
     }
-    if (bytes.ptr == NULL) peer_text_format(&p->trace_in, "(secret %zu)", bytes.len);
-    else text_add_escaped(&p->trace_in, bytes.ptr, bytes.len);
+    if (bytes.ptr == NULL)
+        peer_text_format(&p->trace_in, "(secret %zu)", bytes.len);
+    else
+        text_add_escaped(&p->trace_in, bytes.ptr, bytes.len);
     peer_text_add(&p->trace_in, "\n", 1);
 }
 
@@ -714,7 +727,7 @@ void peer_free(peer *p)
 
 static void check_token(peer *p, unsigned wants)
 {
-    const ehlo_reply none = {0};
+    const ehlo_reply none = { 0 };
     if ((wants & EHLO_WANT_ANSWER) != 0 && p->token == 0) fault(p, "wants an answer, none is pending");
     if (p->token == 0 || (wants & EHLO_WANT_ANSWER) != 0) return;
     /* The session gave the decision up; then it is over, and the token is spent. */
@@ -761,7 +774,7 @@ static void note_result(peer *p, const char *call, int result)
 static void pester(peer *p)
 {
     ehlo_server *s = p->session;
-    const ehlo_reply none = {0};
+    const ehlo_reply none = { 0 };
     size_t used = 0;
     unsigned wants = ehlo_server_wants(s);
     if (p->closing || (wants & EHLO_WANT_CLOSE) != 0) return;
@@ -884,7 +897,7 @@ static int move_flush(peer *p)
 
 static int move_once(peer *p)
 {
-    static int (*const moves[])(peer *) = {move_answer, move_resume, move_flush, move_feed};
+    static int (*const moves[])(peer *) = { move_answer, move_resume, move_flush, move_feed };
     unsigned first = p->mode.lazy ? draw(p, 4) : 0;
     if (p->fault[0] != '\0') return 0;
     for (unsigned i = 0; i < 4; i++) {
@@ -925,7 +938,7 @@ static size_t next_piece(peer *p, size_t left)
 
 static void stop_here(peer *p)
 {
-    peer_step step = {p->mode.stop == PEER_STOP_EOF ? PEER_EOF : PEER_LOST, NULL, 0, 0};
+    peer_step step = { p->mode.stop == PEER_STOP_EOF ? PEER_EOF : PEER_LOST, NULL, 0, 0 };
     /* eof speaks of the octets consumed: what a READ to come would take goes first. */
     if (!p->mode.stop_early || (p->mode.stop == PEER_STOP_EOF && p->hold.len > 0)) peer_settle(p);
     peer_act_on(p, &step);
@@ -946,8 +959,10 @@ void peer_send(peer *p, const char *bytes, size_t len)
         if (p->closing || (ehlo_server_wants(p->session) & EHLO_WANT_CLOSE) != 0) break;
         peer_text_add(&p->hold, bytes + i, piece);
         i += piece;
-        if (!p->mode.lazy) peer_settle(p);
-        else if (draw(p, 2)) move_once(p);
+        if (!p->mode.lazy)
+            peer_settle(p);
+        else if (draw(p, 2))
+            move_once(p);
     }
     if (stops) stop_here(p);
 }
@@ -959,7 +974,7 @@ void peer_say(peer *p, const char *text)
 
 static void begin_tls(peer *p, size_t held)
 {
-    static const ehlo_tls_facts facts = {{"TLSv1.3", 7}, {"X", 1}, {NULL, 0}, 0};
+    static const ehlo_tls_facts facts = { { "TLSv1.3", 7 }, { "X", 1 }, { NULL, 0 }, 0 };
     peer_settle(p);
     if (ehlo_server_wants(p->session) & EHLO_WANT_CLOSE) return;
     if (!(ehlo_server_wants(p->session) & EHLO_WANT_TLS)) {
@@ -995,9 +1010,15 @@ void peer_act_on(peer *p, const peer_step *step)
     int over = p->closing || (ehlo_server_wants(p->session) & EHLO_WANT_CLOSE) != 0;
     if (over || p->fault[0] != '\0') return;
     switch (step->act) {
-    case PEER_SEND: peer_send(p, step->bytes, step->len); break;
-    case PEER_WAIT: peer_settle(p); break;
-    case PEER_TLS: begin_tls(p, (size_t)step->number); break;
+    case PEER_SEND:
+        peer_send(p, step->bytes, step->len);
+        break;
+    case PEER_WAIT:
+        peer_settle(p);
+        break;
+    case PEER_TLS:
+        begin_tls(p, (size_t)step->number);
+        break;
     case PEER_ADVANCE:
         peer_settle(p);
         p->now += step->number;
@@ -1030,13 +1051,20 @@ int peer_replies_valid(const char *bytes, size_t len, const char **why)
         if (bytes[i] != '\n') continue;
         const char *line = bytes + start;
         size_t n = i + 1 - start;
-        if (n > 512) *why = "a line over 512 octets";
-        else if (n < 5 || line[n - 2] != '\r') *why = "a bare LF or a short line";
-        else if (line[0] < '2' || line[0] > '5' || line[1] < '0' || line[1] > '5') *why = "a bad code";
-        else if (line[2] < '0' || line[2] > '9') *why = "a bad code";
-        else if (n > 5 && line[3] != ' ' && line[3] != '-') *why = "no separator behind the code";
-        else if (memchr(line, '\0', n) != NULL) *why = "a NUL";
-        else if (memchr(line, '\r', n) != line + n - 2) *why = "a bare CR";
+        if (n > 512)
+            *why = "a line over 512 octets";
+        else if (n < 5 || line[n - 2] != '\r')
+            *why = "a bare LF or a short line";
+        else if (line[0] < '2' || line[0] > '5' || line[1] < '0' || line[1] > '5')
+            *why = "a bad code";
+        else if (line[2] < '0' || line[2] > '9')
+            *why = "a bad code";
+        else if (n > 5 && line[3] != ' ' && line[3] != '-')
+            *why = "no separator behind the code";
+        else if (memchr(line, '\0', n) != NULL)
+            *why = "a NUL";
+        else if (memchr(line, '\r', n) != line + n - 2)
+            *why = "a bare CR";
         start = i + 1;
     }
     if (*why == NULL && start != len) *why = "an unfinished line";
@@ -1106,7 +1134,7 @@ peer *peer_run(const peer_setup *setup, const peer_step *steps, size_t count, co
     if (p == NULL) return NULL;
     peer_start(p);
     for (size_t i = 0; i < count;) {
-        peer_text batch = {0};
+        peer_text batch = { 0 };
         for (; i < count && joins(mode, &steps[i]); i++) {
             if (steps[i].act == PEER_SEND) peer_text_add(&batch, steps[i].bytes, steps[i].len);
         }
@@ -1134,29 +1162,32 @@ void peer_codes(const peer *p, peer_text *codes)
 /* -- manners ---------------------------------------------------------------------------------------- */
 
 const peer_mode peer_modes[] = {
-    {.name = "whole"},
-    {.name = "whole, pipelined", .pipelined = 1},
-    {.name = "bytes", .cut = PEER_BYTES},
-    {.name = "bytes, ticks", .cut = PEER_BYTES, .ticks = 1, .pipelined = 1},
-    {.name = "whole, answers inside", .answers = PEER_INSIDE, .pipelined = 1},
-    {.name = "whole, answers later", .answers = PEER_LATER, .pipelined = 1},
-    {.name = "bytes, answers later, lender", .cut = PEER_BYTES, .answers = PEER_LATER, .lender = 1},
-    {.name = "whole, writer takes one octet", .write_max = 1, .pipelined = 1},
-    {.name = "whole, writer takes three, blocks, lender", .write_max = 3, .write_blocks = 1, .pipelined = 1,
-     .lender = 1},
-    {.name = "whole, body taken by ones", .body_max = 1, .pipelined = 1},
-    {.name = "whole, body taken by sevens", .body_max = 7},
-    {.name = "whole, pestered", .pester = 1, .pipelined = 1},
-    {.name = "bytes, pestered, later", .cut = PEER_BYTES, .pester = 1, .answers = PEER_LATER, .body_max = 2},
-    {.name = "whole, re-entered", .reenter = 1, .pipelined = 1},
-    {.name = "random, re-entered, inside", .cut = PEER_RANDOM, .seed = 5, .reenter = 1, .answers = PEER_INSIDE},
+    { .name = "whole" },
+    { .name = "whole, pipelined", .pipelined = 1 },
+    { .name = "bytes", .cut = PEER_BYTES },
+    { .name = "bytes, ticks", .cut = PEER_BYTES, .ticks = 1, .pipelined = 1 },
+    { .name = "whole, answers inside", .answers = PEER_INSIDE, .pipelined = 1 },
+    { .name = "whole, answers later", .answers = PEER_LATER, .pipelined = 1 },
+    { .name = "bytes, answers later, lender", .cut = PEER_BYTES, .answers = PEER_LATER, .lender = 1 },
+    { .name = "whole, writer takes one octet", .write_max = 1, .pipelined = 1 },
+    { .name = "whole, writer takes three, blocks, lender",
+      .write_max = 3,
+      .write_blocks = 1,
+      .pipelined = 1,
+      .lender = 1 },
+    { .name = "whole, body taken by ones", .body_max = 1, .pipelined = 1 },
+    { .name = "whole, body taken by sevens", .body_max = 7 },
+    { .name = "whole, pestered", .pester = 1, .pipelined = 1 },
+    { .name = "bytes, pestered, later", .cut = PEER_BYTES, .pester = 1, .answers = PEER_LATER, .body_max = 2 },
+    { .name = "whole, re-entered", .reenter = 1, .pipelined = 1 },
+    { .name = "random, re-entered, inside", .cut = PEER_RANDOM, .seed = 5, .reenter = 1, .answers = PEER_INSIDE },
 };
 const size_t peer_mode_count = sizeof peer_modes / sizeof peer_modes[0];
 
 peer_mode peer_mode_random(unsigned seed)
 {
-    peer dice = {0};
-    peer_mode mode = {.name = "random"};
+    peer dice = { 0 };
+    peer_mode mode = { .name = "random" };
     dice.random = seed * 2246822519u + 3266489917u;
     if (dice.random == 0) dice.random = 1;
     for (int i = 0; i < 8; i++) (void)draw(&dice, 2);

@@ -76,22 +76,22 @@ enum { PEER_STOP_NEVER, PEER_STOP_EOF, PEER_STOP_LOST };                  /* sto
 typedef struct peer_mode {
     const char *name;
     int cut;
-    int answers;        /* returned, given inside the callback, given afterwards, drawn, or by the test */
-    unsigned seed;      /* of whatever is drawn */
-    size_t write_max;   /* octets that one write takes; 0: all */
-    int write_blocks;   /* every other write takes nothing */
-    size_t body_max;    /* octets that one on_body takes; 0: all. Every other one takes nothing */
-    int pipelined;      /* the client does not wait where it need not */
-    int lazy;           /* drawn: answers, resumption and flushes come late, in any order */
-    int ticks;          /* a tick after every call */
-    int pester;         /* calls that have no business there, after every call */
-    int reenter;        /* every call from inside every callback */
-    int lender;         /* output blocks are lent */
+    int answers;         /* returned, given inside the callback, given afterwards, drawn, or by the test */
+    unsigned seed;       /* of whatever is drawn */
+    size_t write_max;    /* octets that one write takes; 0: all */
+    int write_blocks;    /* every other write takes nothing */
+    size_t body_max;     /* octets that one on_body takes; 0: all. Every other one takes nothing */
+    int pipelined;       /* the client does not wait where it need not */
+    int lazy;            /* drawn: answers, resumption and flushes come late, in any order */
+    int ticks;           /* a tick after every call */
+    int pester;          /* calls that have no business there, after every call */
+    int reenter;         /* every call from inside every callback */
+    int lender;          /* output blocks are lent */
     unsigned fail_write; /* the n-th write says that the transport is gone; 0: none */
     unsigned fail_lend;  /* the n-th lend fails; 0: none */
     int stop;            /* what happens after stop_at octets */
     size_t stop_at;
-    int stop_early;      /* at once, not when the session has settled */
+    int stop_early; /* at once, not when the session has settled */
 } peer_mode;
 
 /* Manners that must all give the same; [0] is the plainest: whole, stop-and-wait, answered at once. */
@@ -104,10 +104,10 @@ peer_mode peer_mode_random(unsigned seed);
 /* -- scripts ---------------------------------------------------------------------------------------- */
 
 typedef enum peer_act {
-    PEER_SEND,     /* bytes, len */
-    PEER_WAIT,     /* for all replies */
-    PEER_TLS,      /* number: octets held */
-    PEER_ADVANCE,  /* number: milliseconds; then a tick */
+    PEER_SEND,    /* bytes, len */
+    PEER_WAIT,    /* for all replies */
+    PEER_TLS,     /* number: octets held */
+    PEER_ADVANCE, /* number: milliseconds; then a tick */
     PEER_EOF,
     PEER_LOST,
     PEER_SHUTDOWN

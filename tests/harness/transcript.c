@@ -18,39 +18,59 @@ typedef struct named {
 } named;
 
 static const named caps[] = {
-    {"SIZE", EHLO_CAP_SIZE}, {"8BITMIME", EHLO_CAP_8BITMIME}, {"PIPELINING", EHLO_CAP_PIPELINING},
-    {"CHUNKING", EHLO_CAP_CHUNKING}, {"BINARYMIME", EHLO_CAP_BINARYMIME}, {"STARTTLS", EHLO_CAP_STARTTLS},
-    {"AUTH", EHLO_CAP_AUTH}, {"DSN", EHLO_CAP_DSN}, {"ENHANCEDSTATUSCODES", EHLO_CAP_ENHANCEDSTATUSCODES},
-    {"SMTPUTF8", EHLO_CAP_SMTPUTF8}, {"REQUIRETLS", EHLO_CAP_REQUIRETLS}, {"DELIVERBY", EHLO_CAP_DELIVERBY},
-    {"MT-PRIORITY", EHLO_CAP_MT_PRIORITY}, {"FUTURERELEASE", EHLO_CAP_FUTURERELEASE}, {"LIMITS", EHLO_CAP_LIMITS},
-    {"RRVS", EHLO_CAP_RRVS}, {"ETRN", EHLO_CAP_ETRN}, {"EXPN", EHLO_CAP_EXPN}, {"HELP", EHLO_CAP_HELP},
-    {"VERB", EHLO_CAP_VERB}, {"XCLIENT", EHLO_CAP_XCLIENT},
+    { "SIZE", EHLO_CAP_SIZE },
+    { "8BITMIME", EHLO_CAP_8BITMIME },
+    { "PIPELINING", EHLO_CAP_PIPELINING },
+    { "CHUNKING", EHLO_CAP_CHUNKING },
+    { "BINARYMIME", EHLO_CAP_BINARYMIME },
+    { "STARTTLS", EHLO_CAP_STARTTLS },
+    { "AUTH", EHLO_CAP_AUTH },
+    { "DSN", EHLO_CAP_DSN },
+    { "ENHANCEDSTATUSCODES", EHLO_CAP_ENHANCEDSTATUSCODES },
+    { "SMTPUTF8", EHLO_CAP_SMTPUTF8 },
+    { "REQUIRETLS", EHLO_CAP_REQUIRETLS },
+    { "DELIVERBY", EHLO_CAP_DELIVERBY },
+    { "MT-PRIORITY", EHLO_CAP_MT_PRIORITY },
+    { "FUTURERELEASE", EHLO_CAP_FUTURERELEASE },
+    { "LIMITS", EHLO_CAP_LIMITS },
+    { "RRVS", EHLO_CAP_RRVS },
+    { "ETRN", EHLO_CAP_ETRN },
+    { "EXPN", EHLO_CAP_EXPN },
+    { "HELP", EHLO_CAP_HELP },
+    { "VERB", EHLO_CAP_VERB },
+    { "XCLIENT", EHLO_CAP_XCLIENT },
 };
 
 static const named flags[] = {
-    {"LMTP", EHLO_SERVICE_LMTP}, {"NO_EXTENSIONS", EHLO_SERVICE_NO_EXTENSIONS},
-    {"STRICT_COLON", EHLO_SERVICE_STRICT_COLON}, {"EARLY_INPUT", EHLO_SERVICE_EARLY_INPUT},
-    {"REQUIRE_TLS", EHLO_SERVICE_REQUIRE_TLS}, {"REQUIRE_AUTH", EHLO_SERVICE_REQUIRE_AUTH},
-    {"AUTH_CLEAR", EHLO_SERVICE_AUTH_CLEAR}, {"REFUSE_8BIT", EHLO_SERVICE_REFUSE_8BIT},
-    {"TRACE_SECRETS", EHLO_SERVICE_TRACE_SECRETS},
+    { "LMTP", EHLO_SERVICE_LMTP },
+    { "NO_EXTENSIONS", EHLO_SERVICE_NO_EXTENSIONS },
+    { "STRICT_COLON", EHLO_SERVICE_STRICT_COLON },
+    { "EARLY_INPUT", EHLO_SERVICE_EARLY_INPUT },
+    { "REQUIRE_TLS", EHLO_SERVICE_REQUIRE_TLS },
+    { "REQUIRE_AUTH", EHLO_SERVICE_REQUIRE_AUTH },
+    { "AUTH_CLEAR", EHLO_SERVICE_AUTH_CLEAR },
+    { "REFUSE_8BIT", EHLO_SERVICE_REFUSE_8BIT },
+    { "TRACE_SECRETS", EHLO_SERVICE_TRACE_SECRETS },
 };
 
 static const named callbacks[] = {
-    {"on_connect", PEER_NO_CONNECT}, {"on_hello", PEER_NO_HELLO}, {"on_mail", PEER_NO_MAIL},
-    {"on_rcpt", PEER_NO_RCPT}, {"on_data", PEER_NO_DATA}, {"on_body", PEER_NO_BODY},
-    {"on_message", PEER_NO_MESSAGE}, {"on_result", PEER_NO_RESULT}, {"on_auth", PEER_NO_AUTH},
-    {"on_starttls", PEER_NO_STARTTLS}, {"on_command", PEER_NO_COMMAND}, {"on_reset", PEER_NO_RESET},
-    {"on_close", PEER_NO_CLOSE}, {"on_trace", PEER_NO_TRACE}, {"anything", PEER_NO_ANYTHING},
+    { "on_connect", PEER_NO_CONNECT },   { "on_hello", PEER_NO_HELLO },     { "on_mail", PEER_NO_MAIL },
+    { "on_rcpt", PEER_NO_RCPT },         { "on_data", PEER_NO_DATA },       { "on_body", PEER_NO_BODY },
+    { "on_message", PEER_NO_MESSAGE },   { "on_result", PEER_NO_RESULT },   { "on_auth", PEER_NO_AUTH },
+    { "on_starttls", PEER_NO_STARTTLS }, { "on_command", PEER_NO_COMMAND }, { "on_reset", PEER_NO_RESET },
+    { "on_close", PEER_NO_CLOSE },       { "on_trace", PEER_NO_TRACE },     { "anything", PEER_NO_ANYTHING },
 };
 
 static const named policies[] = {
-    {"reject", EHLO_BARE_REJECT}, {"normalise", EHLO_BARE_NORMALISE}, {"pass", EHLO_BARE_PASS},
+    { "reject", EHLO_BARE_REJECT },
+    { "normalise", EHLO_BARE_NORMALISE },
+    { "pass", EHLO_BARE_PASS },
 };
 
 static const named leniencies[] = {
-    {"BARE_PATH", EHLO_SYNTAX_BARE_PATH}, {"UNDERSCORE", EHLO_SYNTAX_UNDERSCORE},
-    {"TRAILING_DOT", EHLO_SYNTAX_TRAILING_DOT}, {"LONG_LOCAL", EHLO_SYNTAX_LONG_LOCAL},
-    {"DUPLICATES", EHLO_SYNTAX_DUPLICATES},
+    { "BARE_PATH", EHLO_SYNTAX_BARE_PATH },       { "UNDERSCORE", EHLO_SYNTAX_UNDERSCORE },
+    { "TRAILING_DOT", EHLO_SYNTAX_TRAILING_DOT }, { "LONG_LOCAL", EHLO_SYNTAX_LONG_LOCAL },
+    { "DUPLICATES", EHLO_SYNTAX_DUPLICATES },
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -81,24 +101,40 @@ typedef struct setting {
 } setting;
 
 static const setting texts[] = {
-    {"hostname", AT(hostname)}, {"greeting", AT(greeting)}, {"auth_mechanisms", AT(auth_mechanisms)},
-    {"keywords", AT(keywords)}, {"deliverby", AT(deliverby)}, {"mt_priority", AT(mt_priority)},
-    {"hold_until", AT(hold_until)}, {"xclient", AT(xclient)},
+    { "hostname", AT(hostname) },     { "greeting", AT(greeting) },   { "auth_mechanisms", AT(auth_mechanisms) },
+    { "keywords", AT(keywords) },     { "deliverby", AT(deliverby) }, { "mt_priority", AT(mt_priority) },
+    { "hold_until", AT(hold_until) }, { "xclient", AT(xclient) },
 };
 
 static const setting numbers32[] = {
-    {"hold_max", AT(hold_max)}, {"text_line_max", AT(text_line_max)}, {"line_max", AT(line_max)},
-    {"line_drain_max", AT(line_drain_max)}, {"auth_line_max", AT(auth_line_max)}, {"path_max", AT(path_max)},
-    {"max_recipients", AT(max_recipients)}, {"max_messages", AT(max_messages)},
-    {"max_rcpt_domains", AT(max_rcpt_domains)}, {"max_bad", AT(max_bad)},
-    {"max_idle_commands", AT(max_idle_commands)}, {"tiny_chunk", AT(tiny_chunk)},
-    {"max_auth_failures", AT(max_auth_failures)}, {"out_max", AT(out_max)}, {"command_ms", AT(command_ms)},
-    {"data_ms", AT(data_ms)}, {"answer_ms", AT(answer_ms)}, {"write_ms", AT(write_ms)}, {"tls_ms", AT(tls_ms)},
-    {"close_ms", AT(close_ms)}, {"data_rate", AT(data_rate)}, {"data_rate_grace_ms", AT(data_rate_grace_ms)},
+    { "hold_max", AT(hold_max) },
+    { "text_line_max", AT(text_line_max) },
+    { "line_max", AT(line_max) },
+    { "line_drain_max", AT(line_drain_max) },
+    { "auth_line_max", AT(auth_line_max) },
+    { "path_max", AT(path_max) },
+    { "max_recipients", AT(max_recipients) },
+    { "max_messages", AT(max_messages) },
+    { "max_rcpt_domains", AT(max_rcpt_domains) },
+    { "max_bad", AT(max_bad) },
+    { "max_idle_commands", AT(max_idle_commands) },
+    { "tiny_chunk", AT(tiny_chunk) },
+    { "max_auth_failures", AT(max_auth_failures) },
+    { "out_max", AT(out_max) },
+    { "command_ms", AT(command_ms) },
+    { "data_ms", AT(data_ms) },
+    { "answer_ms", AT(answer_ms) },
+    { "write_ms", AT(write_ms) },
+    { "tls_ms", AT(tls_ms) },
+    { "close_ms", AT(close_ms) },
+    { "data_rate", AT(data_rate) },
+    { "data_rate_grace_ms", AT(data_rate_grace_ms) },
 };
 
 static const setting numbers64[] = {
-    {"max_size", AT(max_size)}, {"drain_max", AT(drain_max)}, {"max_commands", AT(max_commands)},
+    { "max_size", AT(max_size) },
+    { "drain_max", AT(drain_max) },
+    { "max_commands", AT(max_commands) },
 };
 
 static void *find_setting(transcript *t, const setting *table, size_t count, const char *name)
@@ -174,10 +210,14 @@ static const char *escape(const char *at, peer_text *out)
         peer_text_add(out, &c, 1);
         return at + 3;
     }
-    if (c == 'r') c = '\r';
-    else if (c == 'n') c = '\n';
-    else if (c == 't') c = '\t';
-    else if (c == '0') c = '\0';
+    if (c == 'r')
+        c = '\r';
+    else if (c == 'n')
+        c = '\n';
+    else if (c == 't')
+        c = '\t';
+    else if (c == '0')
+        c = '\0';
     peer_text_add(out, &c, 1);
     return at + 1;
 }
@@ -185,7 +225,7 @@ static const char *escape(const char *at, peer_text *out)
 /* The octets that text stands for, in memory of their own. */
 static char *unescape(char *text, size_t *len)
 {
-    peer_text out = {0};
+    peer_text out = { 0 };
     const char *at = text;
     peer_text_add(&out, "", 0);
     while (*at != '\0') {
@@ -224,7 +264,7 @@ static int client_line(transcript *t, int line, char *text)
     int open = ends_open(text);
     char *bytes = unescape(text, &len);
     if (!open) {
-        peer_text whole = {bytes, len, len + 1};
+        peer_text whole = { bytes, len, len + 1 };
         peer_text_add(&whole, "\r\n", 2);
         bytes = whole.ptr;
         len += 2;
@@ -293,8 +333,10 @@ static int app(transcript *t, int line, char *rest)
         verdict += 5;
         while (*verdict == ' ') verdict++;
     }
-    if (strcmp(verdict, "fail") == 0) rule->fail = 1;
-    else read_reply(verdict, &rule->reply);
+    if (strcmp(verdict, "fail") == 0)
+        rule->fail = 1;
+    else
+        read_reply(verdict, &rule->reply);
     return 1;
 }
 
@@ -312,16 +354,28 @@ static int lettered(transcript *t, int line, char *text)
     char *rest = text + 2;
     while (*rest == ' ') rest++;
     switch (text[0]) {
-    case 'C': return client_line(t, line, rest);
-    case 'S': return expect(t, line, EXPECT_LINE, rest);
-    case 'R': return expect(t, line, EXPECT_REPLY, rest);
-    case 'K': return expect(t, line, EXPECT_KEYWORD, rest);
-    case 'E': return expect(t, line, text[1] == '!' ? EXPECT_NEXT_EVENT : EXPECT_EVENT, rest);
-    case 'N': return expect(t, line, EXPECT_NO_EVENT, rest);
-    case 'T': wait_here(t, line); return add_step(t, line, PEER_TLS, strtoull(rest, NULL, 10));
-    case 'P': wait_here(t, line); return add_step(t, line, PEER_ADVANCE, strtoull(rest, NULL, 10));
-    case 'Z': return ending(t, line, rest);
-    default: return complain(t, line, "unknown letter");
+    case 'C':
+        return client_line(t, line, rest);
+    case 'S':
+        return expect(t, line, EXPECT_LINE, rest);
+    case 'R':
+        return expect(t, line, EXPECT_REPLY, rest);
+    case 'K':
+        return expect(t, line, EXPECT_KEYWORD, rest);
+    case 'E':
+        return expect(t, line, text[1] == '!' ? EXPECT_NEXT_EVENT : EXPECT_EVENT, rest);
+    case 'N':
+        return expect(t, line, EXPECT_NO_EVENT, rest);
+    case 'T':
+        wait_here(t, line);
+        return add_step(t, line, PEER_TLS, strtoull(rest, NULL, 10));
+    case 'P':
+        wait_here(t, line);
+        return add_step(t, line, PEER_ADVANCE, strtoull(rest, NULL, 10));
+    case 'Z':
+        return ending(t, line, rest);
+    default:
+        return complain(t, line, "unknown letter");
     }
 }
 
@@ -340,7 +394,7 @@ static int read_line(transcript *t, int line, char *text)
 
 static char *read_file(const char *path)
 {
-    peer_text text = {0};
+    peer_text text = { 0 };
     char part[4096];
     size_t n;
     FILE *file = fopen(path, "rb");
@@ -387,10 +441,10 @@ void transcript_free(transcript *t)
 typedef struct judge {
     const peer *p;
     peer_text *why;
-    const char *out;      /* the next line of output */
-    const char *reply;    /* the reply of the R before */
+    const char *out;   /* the next line of output */
+    const char *reply; /* the reply of the R before */
     const char *reply_end;
-    const char *event;    /* the next event */
+    const char *event; /* the next event */
 } judge;
 
 static size_t line_length(const char *line)
@@ -471,17 +525,22 @@ static int judge_no_event(judge *j, const transcript_expected *e)
 static int judge_one(judge *j, const transcript_expected *e)
 {
     switch (e->kind) {
-    case EXPECT_LINE: return judge_line(j, e);
-    case EXPECT_REPLY: return judge_reply(j, e);
-    case EXPECT_KEYWORD: return judge_keyword(j, e);
-    case EXPECT_NO_EVENT: return judge_no_event(j, e);
-    default: return judge_event(j, e);
+    case EXPECT_LINE:
+        return judge_line(j, e);
+    case EXPECT_REPLY:
+        return judge_reply(j, e);
+    case EXPECT_KEYWORD:
+        return judge_keyword(j, e);
+    case EXPECT_NO_EVENT:
+        return judge_no_event(j, e);
+    default:
+        return judge_event(j, e);
     }
 }
 
 int transcript_judge(const transcript *t, const peer *p, peer_text *out)
 {
-    judge j = {p, out, p->out.ptr, NULL, NULL, p->log.ptr};
+    judge j = { p, out, p->out.ptr, NULL, NULL, p->log.ptr };
     peer_text_add(out, "", 0);
     for (size_t i = 0; i < t->expected_count; i++) {
         if (!judge_one(&j, &t->expected[i])) return 0;

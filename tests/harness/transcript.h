@@ -51,7 +51,7 @@ typedef struct transcript {
     int stop_and_wait; /* never pipelined */
     char *text;        /* the file, cut into lines */
     const char *default_hostname;
-    char error[256];   /* why the file could not be read */
+    char error[256]; /* why the file could not be read */
 } transcript;
 
 /* Reads a file. If it can't be understood, `error` says why. */

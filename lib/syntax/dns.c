@@ -1,0 +1,398 @@
+/* DNS messages (RFC 1035 4). */
+#include <ehlo/dns.h>
+
+#include <string.h>
+
+#include "chars.h"
+
+enum {
+    HEADER_LEN = 12,
+    LABEL_MAX = 63,
+    WIRE_NAME_MAX = 255, /* with the lengths of the labels and the root's */
+    STEPS_MAX = 128,     /* labels and pointers of one name: the most that labels alone can be */
+    ALIASES_MAX = 10,
+    CLASS_IN = 1,
+    RCODE_NXDOMAIN = 3
+};
+
+/* -- names ------------------------------------------------------------------------------------------ */
+
+/* RFC 1035 2.3.1, with the digits of RFC 1123 2.1 and the underscore that names other than hosts' have. */
+static int is_label(const char *text, size_t len)
+{
+    if (len == 0 || len > LABEL_MAX || text[0] == '-' || text[len - 1] == '-') return 0;
+    for (size_t i = 0; i < len; i++) {
+        if (!ehlo_char_is(text[i], EHLO_CHAR_LDH | EHLO_CHAR_UNDERSCORE)) return 0;
+    }
+    return 1;
+}
+
+/* Without the dot that may end a name, which says that it is absolute: all are here. */
+static ehlo_str without_final_dot(ehlo_str name)
+{
+    if (name.len > 0 && name.ptr[name.len - 1] == '.') name.len--;
+    return name;
+}
+
+/* The octets before the next dot, or before the end. */
+static size_t label_length(ehlo_str name)
+{
+    const char *dot = memchr(name.ptr, '.', name.len);
+    return dot != NULL ? (size_t)(dot - name.ptr) : name.len;
+}
+
+/* 1 if all of name, without a final dot, is labels with dots between. */
+static int is_name(ehlo_str name)
+{
+    if (name.len == 0 || name.len > EHLO_DNS_NAME_MAX) return 0;
+    for (;;) {
+        size_t label = label_length(name);
+        if (!is_label(name.ptr, label)) return 0;
+        if (label == name.len) return 1;
+        name = ehlo_str_make(name.ptr + label + 1, name.len - label - 1);
+        if (name.len == 0) return 0;
+    }
+}
+
+static ehlo_str name_text(const ehlo_dns_name *name)
+{
+    return ehlo_str_make(name->text, name->len);
+}
+
+/* -- query ------------------------------------------------------------------------------------------ */
+
+static char *put_u16(char *at, unsigned number)
+{
+    *at++ = (char)(unsigned char)(number >> 8);
+    *at++ = (char)(unsigned char)(number & 0xFF);
+    return at;
+}
+
+/* RFC 1035 3.1: each label behind its length, and a length of zero at the end. */
+static char *put_name(char *at, ehlo_str name)
+{
+    while (name.len > 0) {
+        size_t label = label_length(name);
+        *at++ = (char)label;
+        memcpy(at, name.ptr, label);
+        at += label;
+        size_t taken = label < name.len ? label + 1 : label;
+        name = ehlo_str_make(name.ptr + taken, name.len - taken);
+    }
+    *at++ = '\0';
+    return at;
+}
+
+static int is_type(unsigned type)
+{
+    return type == EHLO_DNS_A || type == EHLO_DNS_AAAA || type == EHLO_DNS_MX || type == EHLO_DNS_CNAME;
+}
+
+/* RFC 1035 4.1.1, 4.1.2: a header that desires recursion, and one question. */
+int ehlo_dns_query_write(uint16_t id, ehlo_str name, ehlo_dns_type type, char *out, size_t cap, size_t *len)
+{
+    static const char header[HEADER_LEN - 2] = { 1, 0, 0, 1, 0, 0, 0, 0, 0, 0 };
+    *len = 0;
+    name = without_final_dot(name);
+    if (!is_type(type) || !is_name(name)) return EHLO_ERR_ARG;
+    *len = HEADER_LEN + name.len + 2 + 4;
+    if (*len > cap) return EHLO_ERR_SPACE;
+    char *at = put_u16(out, id);
+    memcpy(at, header, sizeof(header));
+    at = put_name(at + sizeof(header), name);
+    at = put_u16(at, type);
+    put_u16(at, CLASS_IN);
+    return EHLO_OK;
+}
+
+/* -- what messages are made of ---------------------------------------------------------------------- */
+
+/* A message, and where the reading of it stands. */
+typedef struct reader {
+    const unsigned char *octets;
+    size_t len;
+    size_t at;
+} reader;
+
+static reader make_reader(const char *bytes, size_t len, size_t at)
+{
+    return (reader){ (const unsigned char *)bytes, len, at };
+}
+
+static int has(const reader *message, size_t octets)
+{
+    return message->len - message->at >= octets;
+}
+
+/* The octets are there. */
+static unsigned take_u16(reader *message)
+{
+    const unsigned char *octets = message->octets + message->at;
+    message->at += 2;
+    return (unsigned)octets[0] << 8 | octets[1];
+}
+
+/* Adds a label to *name, or notes in *usable that it cannot be told as text. */
+static void add_label(ehlo_dns_name *name, const char *label, size_t len, int *usable)
+{
+    size_t dot = name->len > 0;
+    *usable = *usable && is_label(label, len) && name->len + dot + len <= EHLO_DNS_NAME_MAX;
+    if (!*usable) return;
+    if (dot) name->text[name->len++] = '.';
+    memcpy(name->text + name->len, label, len);
+    name->len = (uint8_t)(name->len + len);
+}
+
+/* RFC 1035 4.1.4: the rest of a name stands at "a prior occurrence", so that a pointer which does not lead
+ * before the name, or the part of it, that it stands in is none. Follows it. */
+static int follow_pointer(reader *name, size_t *part)
+{
+    if (!has(name, 2)) return EHLO_ERR_SYNTAX;
+    size_t target = take_u16(name) & 0x3FFF;
+    if (target < HEADER_LEN || target >= *part) return EHLO_ERR_SYNTAX;
+    *part = name->at = target;
+    return EHLO_OK;
+}
+
+/* Takes one label at `name`, whose length is not zero and no pointer's. */
+static int take_label(reader *name, ehlo_dns_name *text, size_t *wire_len, int *usable)
+{
+    size_t len = name->octets[name->at];
+    *wire_len += len + 1;
+    if (len > LABEL_MAX || *wire_len >= WIRE_NAME_MAX || !has(name, len + 1)) return EHLO_ERR_SYNTAX;
+    add_label(text, (const char *)name->octets + name->at + 1, len, usable);
+    name->at += len + 1;
+    return EHLO_OK;
+}
+
+/* Takes the name at `message` and steps over it. *usable: 0 if it is no name as text, which is then empty. */
+static int take_name(reader *message, ehlo_dns_name *text, int *usable)
+{
+    reader name = *message;
+    size_t part = name.at;
+    size_t wire_len = 0;
+    int is_away = 0;
+    text->len = 0;
+    *usable = 1;
+    for (int steps = 0; steps < STEPS_MAX && has(&name, 1); steps++) {
+        unsigned lead = name.octets[name.at];
+        int is_pointer = lead >= 0xC0;
+        if (!is_away) message->at = name.at + (is_pointer ? 2 : 1);
+        if (lead == 0) {
+            if (!*usable) text->len = 0;
+            if (wire_len == 0) text->text[text->len++] = '.';
+            return EHLO_OK;
+        }
+        is_away |= is_pointer;
+        int result = is_pointer ? follow_pointer(&name, &part) : take_label(&name, text, &wire_len, usable);
+        if (result < 0) return result;
+    }
+    return EHLO_ERR_SYNTAX;
+}
+
+/* RFC 1035 4.1.3: a resource record; its data is [at, at + len) of the message. */
+typedef struct resource {
+    ehlo_dns_name owner;
+    unsigned type;
+    unsigned class;
+    uint32_t ttl;
+    size_t at;
+    size_t len;
+} resource;
+
+/* Takes the record at `message` and steps over it. */
+static int take_resource(reader *message, resource *out)
+{
+    int usable;
+    if (take_name(message, &out->owner, &usable) < 0 || !has(message, 10)) return EHLO_ERR_SYNTAX;
+    out->type = take_u16(message);
+    out->class = take_u16(message);
+    out->ttl = (uint32_t)take_u16(message) << 16;
+    out->ttl |= take_u16(message);
+    /* RFC 2181 8: "treat TTL values received with the most significant bit set as if the entire value received
+     * was zero". */
+    if (out->ttl >> 31) out->ttl = 0;
+    out->len = take_u16(message);
+    out->at = message->at;
+    if (!has(message, out->len)) return EHLO_ERR_SYNTAX;
+    message->at += out->len;
+    return EHLO_OK;
+}
+
+/* -- records ---------------------------------------------------------------------------------------- */
+
+/* Reads an address of that many octets, all of the data. */
+static int read_address(const reader *data, ehlo_family family, size_t octets, ehlo_address *address)
+{
+    if (data->len - data->at != octets) return EHLO_ERR_SYNTAX;
+    address->family = (uint8_t)family;
+    memcpy(address->octets, data->octets + data->at, octets);
+    return EHLO_OK;
+}
+
+/* Reads a name that is all that is left of the data. */
+static int read_target(reader *data, ehlo_dns_record *out)
+{
+    int usable;
+    if (take_name(data, &out->name, &usable) < 0 || data->at != data->len) return EHLO_ERR_SYNTAX;
+    out->refused = !usable;
+    return EHLO_OK;
+}
+
+/* RFC 1035 3.3.9: PREFERENCE, EXCHANGE. */
+static int read_exchange(reader *data, ehlo_dns_record *out)
+{
+    if (!has(data, 2)) return EHLO_ERR_SYNTAX;
+    out->preference = (uint16_t)take_u16(data);
+    return read_target(data, out);
+}
+
+/* Reads the data of a record; of types that we do not know, nothing. */
+static int read_record(const reader *message, const resource *from, ehlo_dns_record *out)
+{
+    reader data = { message->octets, from->at + from->len, from->at };
+    memset(out, 0, sizeof(*out));
+    out->type = (ehlo_dns_type)from->type;
+    out->ttl = from->ttl;
+    switch (from->type) {
+    case EHLO_DNS_A:
+        return read_address(&data, EHLO_FAMILY_IPV4, 4, &out->address);
+    case EHLO_DNS_AAAA:
+        return read_address(&data, EHLO_FAMILY_IPV6, 16, &out->address);
+    case EHLO_DNS_MX:
+        return read_exchange(&data, out);
+    case EHLO_DNS_CNAME:
+        return read_target(&data, out);
+    default:
+        return EHLO_OK;
+    }
+}
+
+/* Takes the next record of the answer section that has this owner and type: 1, 0 at the end, or negative. */
+static int next_record(ehlo_dns_answer *answer, const ehlo_dns_name *owner, unsigned type, ehlo_dns_record *out)
+{
+    resource found;
+    while (answer->left > 0) {
+        reader message = make_reader(answer->bytes, answer->len, answer->at);
+        if (take_resource(&message, &found) < 0) return EHLO_ERR_SYNTAX;
+        answer->at = message.at;
+        answer->left--;
+        if (found.class != CLASS_IN || found.type != type) continue;
+        if (!ehlo_chars_equal_nocase(name_text(&found.owner), name_text(owner))) continue;
+        return read_record(&message, &found, out) < 0 ? EHLO_ERR_SYNTAX : 1;
+    }
+    return 0;
+}
+
+/* -- answer ----------------------------------------------------------------------------------------- */
+
+/* 1 if the question at `message` is that name and type. */
+static int is_question(reader *message, ehlo_str name, unsigned type)
+{
+    ehlo_dns_name asked;
+    int usable;
+    if (take_name(message, &asked, &usable) < 0 || !usable || !has(message, 4)) return 0;
+    if (!ehlo_chars_equal_nocase(name_text(&asked), name)) return 0;
+    return take_u16(message) == type && take_u16(message) == CLASS_IN;
+}
+
+/* RFC 1035 4.1.1: QR says response, OPCODE is a standard query's, and the question is ours. *flags and *count
+ * (of answers) are the header's. */
+static int is_answer(reader *message, uint16_t id, ehlo_str name, unsigned type, unsigned *flags, unsigned *count)
+{
+    if (!has(message, HEADER_LEN) || take_u16(message) != id) return 0;
+    *flags = take_u16(message);
+    unsigned questions = take_u16(message);
+    *count = take_u16(message);
+    message->at = HEADER_LEN;
+    return (*flags & 0xF800) == 0x8000 && questions == 1 && is_question(message, name, type);
+}
+
+/* Every record of the section is whole, whoever it belongs to. */
+static int check_records(ehlo_dns_answer section)
+{
+    resource found;
+    ehlo_dns_record record;
+    reader message = make_reader(section.bytes, section.len, section.at);
+    for (; section.left > 0; section.left--) {
+        if (take_resource(&message, &found) < 0) return EHLO_ERR_SYNTAX;
+        if (found.class == CLASS_IN && read_record(&message, &found, &record) < 0) return EHLO_ERR_SYNTAX;
+    }
+    return EHLO_OK;
+}
+
+/* RFC 1034 3.6.2: the alias's canonical name is what the question is about. */
+static int follow_aliases(ehlo_dns_answer *answer)
+{
+    ehlo_dns_record alias;
+    for (;;) {
+        ehlo_dns_answer section = *answer;
+        int result = next_record(&section, &answer->canonical, EHLO_DNS_CNAME, &alias);
+        if (result <= 0) return result;
+        if (alias.refused || answer->aliases == ALIASES_MAX) return EHLO_ERR_SYNTAX;
+        answer->aliases++;
+        answer->canonical = alias.name;
+        if (alias.ttl < answer->ttl) answer->ttl = alias.ttl;
+    }
+}
+
+static uint16_t count_records(ehlo_dns_answer section)
+{
+    ehlo_dns_record record;
+    uint16_t count = 0;
+    while (next_record(&section, &section.canonical, section.type, &record) > 0) count++;
+    return count;
+}
+
+/* Reads the answer section, where the server says that the name exists, or where aliases lead before it does
+ * not (RFC 2308 2.1). */
+static int read_section(ehlo_dns_answer *answer)
+{
+    if (check_records(*answer) < 0) return EHLO_ERR_SYNTAX;
+    if (answer->type != EHLO_DNS_CNAME && follow_aliases(answer) < 0) return EHLO_ERR_SYNTAX;
+    answer->status = EHLO_DNS_NXDOMAIN;
+    if (answer->rcode == RCODE_NXDOMAIN) return EHLO_OK;
+    answer->count = count_records(*answer);
+    answer->status = answer->count > 0 ? EHLO_DNS_FOUND : EHLO_DNS_NODATA;
+    return EHLO_OK;
+}
+
+static int is_truncated(unsigned flags)
+{
+    return (flags & 0x0200) != 0;
+}
+
+int ehlo_dns_answer_parse(const char *bytes, size_t len, uint16_t id, ehlo_str name, ehlo_dns_type type,
+                          ehlo_dns_answer *answer)
+{
+    reader message = make_reader(bytes, len, 0);
+    unsigned flags;
+    unsigned count;
+    memset(answer, 0, sizeof(*answer));
+    name = without_final_dot(name);
+    if (!is_type(type) || !is_name(name)) return EHLO_ERR_ARG;
+    if (!is_answer(&message, id, name, type, &flags, &count)) return EHLO_ERR_STALE;
+    answer->rcode = flags & 0xF;
+    answer->canonical.len = (uint8_t)name.len;
+    memcpy(answer->canonical.text, name.ptr, name.len);
+    answer->bytes = bytes;
+    answer->len = len;
+    answer->at = message.at;
+    answer->left = (uint16_t)count;
+    answer->type = (uint16_t)type;
+    answer->ttl = UINT32_MAX;
+    answer->status = is_truncated(flags) ? EHLO_DNS_TRUNCATED : EHLO_DNS_FAILED;
+    int is_told = !is_truncated(flags) && (answer->rcode == 0 || answer->rcode == RCODE_NXDOMAIN);
+    int result = is_told ? read_section(answer) : EHLO_OK;
+    if (result < 0) memset(answer, 0, sizeof(*answer));
+    return result;
+}
+
+int ehlo_dns_next(ehlo_dns_answer *answer, ehlo_dns_record *record)
+{
+    memset(record, 0, sizeof(*record));
+    if (answer->status != EHLO_DNS_FOUND) return 0;
+    if (next_record(answer, &answer->canonical, answer->type, record) <= 0) return 0;
+    if (answer->ttl < record->ttl) record->ttl = answer->ttl;
+    return 1;
+}

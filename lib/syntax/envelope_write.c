@@ -1,0 +1,396 @@
+/* MAIL and RCPT made of values (RFC 5321 4.1.1.2, 4.1.1.3). */
+#include "envelope_write.h"
+
+#include <string.h>
+
+#include "cursor.h"
+#include "datetime.h"
+#include "writer.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Where values come from: one of mail and rcpt is set. */
+typedef struct source {
+    const ehlo_mail_command *mail;
+    const ehlo_rcpt_command *rcpt;
+    unsigned leniencies; /* EHLO_SYNTAX_UTF8 or 0 */
+    ehlo_fault fault;    /* offset in the member that is wrong */
+} source;
+
+static int refuse(source *from, size_t offset, ehlo_rule rule)
+{
+    from->fault = (ehlo_fault){ offset, rule };
+    return EHLO_ERR_ARG;
+}
+
+static int refuse_value(source *from)
+{
+    return refuse(from, 0, EHLO_RULE_PARAMETER_VALUE);
+}
+
+/* The mailbox holds no source route: RFC 5321 appendix F.2 has clients send none. */
+static int check_mailbox(source *from, ehlo_str mailbox)
+{
+    ehlo_path path;
+    if (ehlo_mailbox_parse(mailbox, from->leniencies, &path, &from->fault) < 0) return EHLO_ERR_ARG;
+    return path.utf8 ? ehlo_token_check(mailbox, &from->fault) : EHLO_OK;
+}
+
+/* -- values ----------------------------------------------------------------------------------------- */
+
+/* Writes a value, or refuses it. */
+typedef int value_writer(source *from, ehlo_writer *to);
+
+/* A choice by its number, from names that begin with number 1. */
+static int put_choice(source *from, ehlo_writer *to, const char *const *names, size_t count, unsigned chosen)
+{
+    if (chosen == 0 || chosen > count) return refuse_value(from);
+    ehlo_writer_put_text(to, names[chosen - 1]);
+    return EHLO_OK;
+}
+
+/* A signed number as BY and MT-PRIORITY have it. */
+static void put_signed(ehlo_writer *to, int32_t number)
+{
+    if (number < 0) ehlo_writer_put_text(to, "-");
+    ehlo_writer_put_number(to, number < 0 ? 0 - (uint64_t)number : (uint64_t)number, 1);
+}
+
+/* Writes octets as xtext (RFC 3461 4), which is not empty and of at most max octets. */
+static int put_xtext(source *from, ehlo_writer *to, ehlo_str octets, size_t max)
+{
+    char encoded[500];
+    size_t len;
+    if (octets.len == 0 || ehlo_xtext_encode(octets, encoded, max, &len) < 0) return refuse_value(from);
+    ehlo_writer_put(to, encoded, len);
+    return EHLO_OK;
+}
+
+/* RFC 3461 4.2, 4.4: what xtext is made of "MUST consist entirely of printable [...] characters from the US-ASCII
+ * repertoire"; what it is made of goes into reports and logs once decoded. */
+static int put_ascii_xtext(source *from, ehlo_writer *to, ehlo_str octets, size_t max)
+{
+    size_t high = ehlo_chars_find_high(octets);
+    if (high < octets.len) return refuse(from, high, EHLO_RULE_NON_ASCII);
+    if (ehlo_token_check(octets, &from->fault) < 0) return EHLO_ERR_ARG;
+    return put_xtext(from, to, octets, max);
+}
+
+static int put_size(source *from, ehlo_writer *to)
+{
+    ehlo_writer_put_number(to, from->mail->size, 1);
+    return EHLO_OK;
+}
+
+static int put_body(source *from, ehlo_writer *to)
+{
+    static const char *const bodies[] = { "7BIT", "8BITMIME", "BINARYMIME" }; /* as in ehlo_body */
+    return put_choice(from, to, bodies, COUNT(bodies), from->mail->body);
+}
+
+static int put_ret(source *from, ehlo_writer *to)
+{
+    static const char *const rets[] = { "FULL", "HDRS" }; /* as in ehlo_ret */
+    return put_choice(from, to, rets, COUNT(rets), from->mail->ret);
+}
+
+static int put_envid(source *from, ehlo_writer *to)
+{
+    return put_ascii_xtext(from, to, from->mail->envid, 100);
+}
+
+/* RFC 4954 5: a mailbox as xtext, or "<>". */
+static int put_auth(source *from, ehlo_writer *to)
+{
+    ehlo_str mailbox = from->mail->auth;
+    if (mailbox.len == 0) {
+        ehlo_writer_put_text(to, "<>");
+        return EHLO_OK;
+    }
+    if (check_mailbox(from, mailbox) < 0) return EHLO_ERR_ARG;
+    return put_xtext(from, to, mailbox, 500);
+}
+
+/* RFC 2852 4: by-value = by-time ";" by-mode [by-trace] */
+static int put_by(source *from, ehlo_writer *to)
+{
+    static const char *const modes[] = { ";R", ";N" }; /* as in ehlo_by */
+    const ehlo_mail_command *mail = from->mail;
+    if (mail->by_seconds < -999999999 || mail->by_seconds > 999999999) return refuse_value(from);
+    if (mail->by_mode == EHLO_BY_RETURN && mail->by_seconds <= 0) return refuse_value(from);
+    put_signed(to, mail->by_seconds);
+    if (put_choice(from, to, modes, COUNT(modes), mail->by_mode) < 0) return EHLO_ERR_ARG;
+    if (mail->by_trace) ehlo_writer_put_text(to, "T");
+    return EHLO_OK;
+}
+
+static int put_mt_priority(source *from, ehlo_writer *to)
+{
+    if (from->mail->mt_priority < -9 || from->mail->mt_priority > 9) return refuse_value(from);
+    put_signed(to, from->mail->mt_priority);
+    return EHLO_OK;
+}
+
+static int put_holdfor(source *from, ehlo_writer *to)
+{
+    if (from->mail->hold_for == 0 || from->mail->hold_for > 999999999) return refuse_value(from);
+    ehlo_writer_put_number(to, from->mail->hold_for, 1);
+    return EHLO_OK;
+}
+
+static int put_holduntil(source *from, ehlo_writer *to)
+{
+    if (from->mail->present & EHLO_PARAM_HOLDFOR) return refuse(from, 0, EHLO_RULE_PARAMETER_CLASH);
+    if (!ehlo_datetime_valid(from->mail->hold_until, 1)) return refuse(from, 0, EHLO_RULE_TIME);
+    ehlo_writer_put_str(to, from->mail->hold_until);
+    return EHLO_OK;
+}
+
+/* RFC 3461 4.1: notify-esmtp-value = "NEVER" / 1#notify-list-element */
+static int put_notify(source *from, ehlo_writer *to)
+{
+    static const char *const events[] = { "NEVER", "SUCCESS", "FAILURE", "DELAY" }; /* as in EHLO_NOTIFY_* */
+    unsigned notify = from->rcpt->notify;
+    int is_mixed = notify & EHLO_NOTIFY_NEVER && notify != EHLO_NOTIFY_NEVER;
+    if (notify == 0 || notify >= 1U << COUNT(events) || is_mixed) return refuse_value(from);
+    for (size_t i = 0; i < COUNT(events); i++) {
+        if (!(notify & 1U << i)) continue;
+        if (notify & ((1U << i) - 1)) ehlo_writer_put_text(to, ",");
+        ehlo_writer_put_text(to, events[i]);
+    }
+    return EHLO_OK;
+}
+
+/* The character at *at, which is UTF-8; *at goes behind it. */
+static uint32_t take_point(ehlo_str text, size_t *at)
+{
+    size_t len = ehlo_utf8_sequence(text.ptr + *at, text.ptr + text.len);
+    unsigned char lead = (unsigned char)text.ptr[*at];
+    uint32_t point = len == 1 ? lead : lead & (0x7FU >> len);
+    for (size_t i = 1; i < len; i++) point = point << 6 | ((unsigned char)text.ptr[*at + i] & 0x3F);
+    *at += len;
+    return point;
+}
+
+/* RFC 6533 3: EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}" */
+static void put_embedded(ehlo_writer *to, uint32_t point)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    int shift = 20;
+    while (point >> shift == 0) shift -= 4;
+    ehlo_writer_put_text(to, "\\x{");
+    for (; shift >= 0; shift -= 4) ehlo_writer_put(to, &digits[point >> shift & 15], 1);
+    ehlo_writer_put_text(to, "}");
+}
+
+/* RFC 6533 3, in the form that passes where SMTPUTF8 is not offered too:
+ *     utf-8-addr-xtext = 1*(QCHAR / EmbeddedUnicodeChar)
+ *     QCHAR            = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e */
+static int put_utf8_address(source *from, ehlo_writer *to, ehlo_str address)
+{
+    if (ehlo_token_check(address, &from->fault) < 0) return EHLO_ERR_ARG;
+    for (size_t at = 0; at < address.len;) {
+        const char *octet = address.ptr + at;
+        uint32_t point = take_point(address, &at);
+        if (point > 0x20 && point < 0x7F && point != '+' && point != '=' && point != '\\') {
+            ehlo_writer_put(to, octet, 1);
+        } else {
+            put_embedded(to, point);
+        }
+    }
+    return EHLO_OK;
+}
+
+/* 1 if all of text is atext: an addr-type. */
+static int is_atom(ehlo_str text)
+{
+    size_t at = 0;
+    while (at < text.len && ehlo_char_is(text.ptr[at], EHLO_CHAR_ATEXT)) at++;
+    return at == text.len && at > 0;
+}
+
+/* RFC 3461 4.2, at most 500 characters: original-recipient-address = addr-type ";" xtext */
+static int put_orcpt(source *from, ehlo_writer *to)
+{
+    static const ehlo_str utf8_type = EHLO_LITERAL("utf-8");
+    enum { ORCPT_MAX = 500 };
+    ehlo_str type = from->rcpt->orcpt_type;
+    ehlo_str address = from->rcpt->orcpt;
+    size_t start = to->len;
+    if (!is_atom(type) || type.len > ORCPT_MAX - 2 || address.len == 0 || address.len > ORCPT_MAX) {
+        return refuse_value(from);
+    }
+    ehlo_writer_put_str(to, type);
+    ehlo_writer_put_text(to, ";");
+    int is_utf8 = ehlo_chars_equal_nocase(type, utf8_type);
+    int result = is_utf8 ? put_utf8_address(from, to, address)
+                         : put_ascii_xtext(from, to, address, ORCPT_MAX - (to->len - start));
+    return result == EHLO_OK && to->len - start > ORCPT_MAX ? refuse_value(from) : result;
+}
+
+/* RFC 7293 3.1: rrvs-param = "RRVS=" date-time [ ";" ( "C" / "R" ) ] */
+static int put_rrvs(source *from, ehlo_writer *to)
+{
+    char action = (char)from->rcpt->rrvs_action;
+    if (!ehlo_datetime_valid(from->rcpt->rrvs, 0)) return refuse(from, 0, EHLO_RULE_TIME);
+    ehlo_writer_put_str(to, from->rcpt->rrvs);
+    if (action == '\0') return EHLO_OK;
+    if (action != 'C' && action != 'R') return refuse_value(from);
+    ehlo_writer_put_text(to, ";");
+    ehlo_writer_put(to, &action, 1);
+    return EHLO_OK;
+}
+
+/* -- parameters ------------------------------------------------------------------------------------- */
+
+typedef struct param {
+    ehlo_str keyword;
+    value_writer *put; /* NULL: it has no value */
+} param;
+
+/* In the order of EHLO_PARAM_*: those of MAIL, then those of RCPT. */
+static const param params[] = {
+    { EHLO_LITERAL("SIZE"), put_size },
+    { EHLO_LITERAL("BODY"), put_body },
+    { EHLO_LITERAL("SMTPUTF8"), NULL },
+    { EHLO_LITERAL("RET"), put_ret },
+    { EHLO_LITERAL("ENVID"), put_envid },
+    { EHLO_LITERAL("AUTH"), put_auth },
+    { EHLO_LITERAL("REQUIRETLS"), NULL },
+    { EHLO_LITERAL("BY"), put_by },
+    { EHLO_LITERAL("MT-PRIORITY"), put_mt_priority },
+    { EHLO_LITERAL("HOLDFOR"), put_holdfor },
+    { EHLO_LITERAL("HOLDUNTIL"), put_holduntil },
+    { EHLO_LITERAL("NOTIFY"), put_notify },
+    { EHLO_LITERAL("ORCPT"), put_orcpt },
+    { EHLO_LITERAL("RRVS"), put_rrvs },
+};
+
+enum {
+    OF_MAIL = EHLO_PARAM_NOTIFY - 1, /* all before the first of RCPT's */
+    OF_RCPT = EHLO_PARAM_NOTIFY | EHLO_PARAM_ORCPT | EHLO_PARAM_RRVS
+};
+
+/* Writes each parameter that is present, of those that the command may have. */
+static int put_typed(source *from, ehlo_writer *to, uint32_t present, uint32_t allowed)
+{
+    if (present & ~allowed) return refuse(from, 0, EHLO_RULE_PARAMETER_UNKNOWN);
+    for (const param *which = params; present != 0; which++, present >>= 1) {
+        if (!(present & 1)) continue;
+        ehlo_writer_put(to, " ", 1);
+        ehlo_writer_put_str(to, which->keyword);
+        if (which->put == NULL) continue;
+        ehlo_writer_put(to, "=", 1);
+        if (which->put(from, to) < 0) return EHLO_ERR_ARG;
+    }
+    return EHLO_OK;
+}
+
+int ehlo_params_valid(ehlo_str text, size_t *offset)
+{
+    ehlo_str rest = text;
+    ehlo_str keyword;
+    ehlo_str value;
+    int next;
+    do {
+        next = ehlo_param_next(&rest, &keyword, &value);
+    } while (next > 0);
+    int ends_well = text.len == 0 || text.ptr[text.len - 1] != ' ';
+    *offset = text.len - rest.len;
+    return next == 0 && ends_well;
+}
+
+static int is_known(ehlo_str keyword)
+{
+    for (size_t i = 0; i < COUNT(params); i++) {
+        if (ehlo_chars_equal_nocase(keyword, params[i].keyword)) return 1;
+    }
+    return 0;
+}
+
+/* A parameter that has a member of its own is told there, so that it is judged, and said once; and none of MAIL's
+ * slips into RCPT. */
+static int check_keywords(source *from, ehlo_str text)
+{
+    ehlo_str rest = text;
+    ehlo_str keyword;
+    ehlo_str value;
+    while (ehlo_param_next(&rest, &keyword, &value) > 0) {
+        if (!is_known(keyword)) continue;
+        return refuse(from, (size_t)(keyword.ptr - text.ptr), EHLO_RULE_PARAMETER_CLASH);
+    }
+    return EHLO_OK;
+}
+
+/* Writes the further parameters. */
+static int put_further(source *from, ehlo_writer *to, ehlo_str text)
+{
+    size_t offset;
+    size_t high = ehlo_chars_find_high(text);
+    if (text.len == 0) return EHLO_OK;
+    if (!ehlo_params_valid(text, &offset)) return refuse(from, offset, EHLO_RULE_PARAMETER);
+    if (high < text.len && from->leniencies == 0) return refuse(from, high, EHLO_RULE_NON_ASCII);
+    if (ehlo_token_check(text, &from->fault) < 0) return EHLO_ERR_ARG;
+    ehlo_writer_put_text(to, " ");
+    ehlo_writer_put_str(to, text);
+    return check_keywords(from, text);
+}
+
+/* -- commands --------------------------------------------------------------------------------------- */
+
+/* Hands the argument, made with that result, to the line writer. */
+static int finish(source *from, ehlo_verb verb, int result, const ehlo_writer *argument, char *out, size_t cap,
+                  size_t *len, ehlo_fault *fault)
+{
+    ehlo_str text = ehlo_str_make(argument->out, argument->len);
+    *len = 0;
+    if (result == EHLO_OK && argument->len > argument->cap) {
+        *len = ehlo_verb_name(verb).len + 1 + argument->len + 2;
+        result = EHLO_ERR_SPACE;
+    }
+    if (result == EHLO_OK) result = ehlo_command_line_write(verb, text, out, cap, len, &from->fault);
+    if (fault != NULL) *fault = from->fault;
+    return result;
+}
+
+static void put_path(ehlo_writer *to, const char *keyword, ehlo_str mailbox)
+{
+    ehlo_writer_put_text(to, keyword);
+    ehlo_writer_put_str(to, mailbox);
+    ehlo_writer_put_text(to, ">");
+}
+
+/*     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF */
+int ehlo_mail_write(const ehlo_mail_command *mail, char *out, size_t cap, size_t *len, ehlo_fault *fault)
+{
+    char text[EHLO_LINE_MAX];
+    ehlo_writer argument = { text, sizeof(text), 0 };
+    unsigned leniencies = mail->present & EHLO_PARAM_SMTPUTF8 ? EHLO_SYNTAX_UTF8 : 0;
+    source from = { mail, NULL, leniencies, { 0, EHLO_RULE_NONE } };
+    int result = mail->mailbox.len > 0 ? check_mailbox(&from, mail->mailbox) : EHLO_OK;
+    if (result == EHLO_OK) put_path(&argument, "FROM:<", mail->mailbox);
+    if (result == EHLO_OK) result = put_typed(&from, &argument, mail->present, OF_MAIL);
+    if (result == EHLO_OK) result = put_further(&from, &argument, mail->params);
+    return finish(&from, EHLO_VERB_MAIL, result, &argument, out, cap, len, fault);
+}
+
+/* RFC 5321 4.1.1.3: "<Postmaster>" needs no domain. */
+static int check_recipient(source *from, ehlo_str mailbox)
+{
+    static const ehlo_str postmaster = EHLO_LITERAL("postmaster");
+    if (mailbox.len == 0) return refuse(from, 0, EHLO_RULE_MISSING);
+    return ehlo_chars_equal_nocase(mailbox, postmaster) ? EHLO_OK : check_mailbox(from, mailbox);
+}
+
+/*     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF */
+int ehlo_rcpt_write(const ehlo_rcpt_command *rcpt, char *out, size_t cap, size_t *len, ehlo_fault *fault)
+{
+    char text[EHLO_LINE_MAX];
+    ehlo_writer argument = { text, sizeof(text), 0 };
+    source from = { NULL, rcpt, rcpt->utf8 ? EHLO_SYNTAX_UTF8 : 0, { 0, EHLO_RULE_NONE } };
+    int result = check_recipient(&from, rcpt->mailbox);
+    if (result == EHLO_OK) put_path(&argument, "TO:<", rcpt->mailbox);
+    if (result == EHLO_OK) result = put_typed(&from, &argument, rcpt->present, OF_RCPT);
+    if (result == EHLO_OK) result = put_further(&from, &argument, rcpt->params);
+    return finish(&from, EHLO_VERB_RCPT, result, &argument, out, cap, len, fault);
+}
