@@ -253,7 +253,7 @@ EHLO_API size_t ehlo_service_reply_max(const ehlo_service *service);
 EHLO_API size_t ehlo_server_size(const ehlo_service *service);
 
 /* Builds a session in mem (aligned for anything, ehlo_server_size octets). peer is borrowed until close; NULL
- * for an unknown one. user goes to every callback. EHLO_ERR_SPACE, EHLO_ERR_ARG (NULL). */
+ * for an unknown one. user goes to every callback. *s is mem. EHLO_ERR_SPACE, EHLO_ERR_ARG (NULL). */
 EHLO_API int ehlo_server_init(ehlo_server **s, void *mem, size_t len, const ehlo_service *service,
                               const ehlo_peer *peer, void *user);
 

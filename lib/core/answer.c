@@ -26,6 +26,7 @@ EHLO_COLD static void accept_or_amend(ehlo_server *s, const ehlo_reply *reply)
     ehlo_reply instead = { 0, { 0, 0, 0 }, { NULL, 0 } };
     if (ehlo_session_accept(s, reply) == EHLO_OK) return;
     instead.code = ehlo_answer_instead((ehlo_question)s->question, (ehlo_verb)s->verb, reply->code);
+    if (s->question == EHLO_ASKED_AUTH && instead.code == 454) ehlo_session_auth_cancel(s);
     (void)ehlo_session_accept(s, &instead);
 }
 
@@ -77,21 +78,27 @@ static int is_silent(const ehlo_server *s, unsigned code)
            ehlo_session_is_lmtp(s);
 }
 
-/* Queues the reply; a plain default is one of the standard ones, and needs no look. */
+/* RFC 5321 4.2.4: a verb that nobody answers for is a bad command; too many of these are answered 421. */
+static ehlo_standard judge_default(ehlo_server *s, ehlo_standard which)
+{
+    if (s->question != EHLO_ASKED_COMMAND || !ehlo_session_count_bad(s, which)) return which;
+    s->answer_code = 421;
+    return EHLO_SAY_TOO_MANY_BAD;
+}
+
+/* Queues the reply; a plain default is one of the standard ones. What will be held goes through the block. */
 static int queue(ehlo_server *s, const ehlo_reply *reply)
 {
     ehlo_standard which = ehlo_answer_default((ehlo_question)s->question, (ehlo_verb)s->verb);
     ehlo_reply full;
-    if (reply->code == 0 && reply->text.len == 0 && which != EHLO_SAY_NOTHING) {
-        /* RFC 5321 4.2.4: a verb that nobody answers for is a bad command. */
-        if (s->question == EHLO_ASKED_COMMAND && ehlo_session_count_bad(s, which)) {
-            which = EHLO_SAY_TOO_MANY_BAD;
-            s->answer_code = 421;
-        }
-        ehlo_session_say(s, which);
+    if (reply->code != 0 || reply->text.len != 0 || which == EHLO_SAY_NOTHING) {
+        full = fill_in(s, reply);
+    } else if (is_held(s, s->answer_code)) {
+        full = ehlo_standard_reply(which);
+    } else {
+        ehlo_session_say(s, judge_default(s, which));
         return EHLO_OK;
     }
-    full = fill_in(s, reply);
     return ehlo_session_say_reply(s, &full);
 }
 
@@ -228,6 +235,7 @@ void ehlo_session_conclude(ehlo_server *s)
     uint8_t question = s->question;
     s->question = EHLO_ASKED_NOTHING;
     s->since = s->now;
+    if (s->answer_code == 421 && s->phase == EHLO_PHASE_AUTH) s->phase = EHLO_PHASE_COMMAND; /* its own end */
     if (s->answer_code != 421) {
         conclusions[question](s);
         s->bare = 0;

@@ -287,16 +287,10 @@ static int may_gather(ehlo_verb verb)
     return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_RCPT || verb == EHLO_VERB_RSET || verb == EHLO_VERB_BDAT;
 }
 
-static int is_hello(ehlo_verb verb)
-{
-    return verb == EHLO_VERB_EHLO || verb == EHLO_VERB_HELO || verb == EHLO_VERB_LHLO;
-}
-
 static void run(ehlo_server *s, const ehlo_command_line *line, size_t behind)
 {
     ehlo_standard no = ehlo_rules_judge(&s->state, &s->service->offer, line->verb);
     if (!may_gather(line->verb)) s->urgent = 1;
-    if (is_hello(line->verb)) s->bare = 1;
     if (line->verb == EHLO_VERB_BDAT) { /* even a refused one is followed by its octets */
         ehlo_session_chunk(s, line->argument, no);
     } else if (no != EHLO_SAY_NOTHING) {
@@ -306,7 +300,6 @@ static void run(ehlo_server *s, const ehlo_command_line *line, size_t behind)
     } else {
         runners[line->verb](s, line);
     }
-    if (s->question == EHLO_ASKED_NOTHING) s->bare = 0;
 }
 
 /* RFC 5321 3.1: after a 554 greeting only QUIT is served; RFC 7504 3: after 521 not even another code. */
@@ -352,6 +345,11 @@ static int may_be_secret(const ehlo_server *s, ehlo_verb verb)
     return verb == EHLO_VERB_AUTH || (verb == EHLO_VERB_UNKNOWN && offers_auth);
 }
 
+static int is_hello(ehlo_verb verb)
+{
+    return verb == EHLO_VERB_EHLO || verb == EHLO_VERB_HELO || verb == EHLO_VERB_LHLO;
+}
+
 void ehlo_session_command(ehlo_server *s, ehlo_str line, size_t behind)
 {
     ehlo_command_line command;
@@ -360,6 +358,7 @@ void ehlo_session_command(ehlo_server *s, ehlo_str line, size_t behind)
     if (ehlo_session_traces(s)) {
         ehlo_session_trace(s, EHLO_TRACE_IN, line, !understood || may_be_secret(s, command.verb));
     }
+    if (understood && is_hello(command.verb)) s->bare = 1;
     if (max != 0 && ++s->commands > max) {
         ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
     } else if (!understood) {
@@ -371,4 +370,5 @@ void ehlo_session_command(ehlo_server *s, ehlo_str line, size_t behind)
     } else {
         run(s, &command, behind);
     }
+    if (s->question == EHLO_ASKED_NOTHING) s->bare = 0;
 }

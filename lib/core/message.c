@@ -55,22 +55,19 @@ EHLO_COLD static void refuse_saying(ehlo_server *s, ehlo_reply *reply)
     }
 }
 
-/* A refused message or chunk is longer than drain_max: its reply is said at once, and the session is over. In LMTP
- * each recipient has one, as far as they fit (RFC 2033 4.2). */
-EHLO_COLD static void stop_draining(ehlo_server *s)
+/* A refused message or chunk is longer than drain_max: its final replies are said at once, and the session is over.
+ * LMTP's many are said as far as they fit; at least one does. */
+EHLO_COLD static void stop_draining(ehlo_server *s, uint32_t results)
 {
-    uint32_t left = ehlo_session_is_lmtp(s) && s->phase == EHLO_PHASE_DATA ? s->state.recipients : 1;
-    for (; left > 1 && ehlo_out_fits(&s->out, s->out.held); left--) ehlo_out_release(&s->out);
-    ehlo_out_promote(&s->out);
+    for (; results > 1 && ehlo_out_fits(&s->out, s->out.held); results--) ehlo_out_release(&s->out);
+    if (results > 0) ehlo_out_promote(&s->out);
     ehlo_session_end(s, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
 }
 
-/* `octets` of the message or chunk were read; 1 if that is too much of a refused one, and the session has ended. */
-static int drained_enough(ehlo_server *s, uint64_t octets)
+/* 1 if so much of a refused message or chunk is too much. */
+static int is_over_drained(const ehlo_server *s, uint64_t octets)
 {
-    if (!s->draining || octets <= s->service->config.drain_max) return 0;
-    stop_draining(s);
-    return 1;
+    return s->draining && octets > s->service->config.drain_max;
 }
 
 /* -- final replies ---------------------------------------------------------------------------------- */
@@ -245,11 +242,17 @@ void ehlo_session_data_begin(ehlo_server *s)
     s->left = 0;
 }
 
+/* RFC 2033 4.2: in LMTP one for each recipient. */
+static uint32_t data_results(const ehlo_server *s)
+{
+    return ehlo_session_is_lmtp(s) ? s->state.recipients : 1;
+}
+
 static void data_end(ehlo_server *s)
 {
     s->phase = EHLO_PHASE_COMMAND;
     if (s->draining)
-        ehlo_session_pay(s, ehlo_session_is_lmtp(s) ? s->state.recipients : 1, EHLO_PAYING_MESSAGE);
+        ehlo_session_pay(s, data_results(s), EHLO_PAYING_MESSAGE);
     else
         ask_message(s, 0);
 }
@@ -292,7 +295,10 @@ size_t ehlo_session_take_data(ehlo_server *s, const char *bytes, size_t len)
         at += n;
         if (s->stalled || s->phase != EHLO_PHASE_DATA) break;
         if (what >= EHLO_BODY_BARE_CR) data_violated(s, what);
-        if (drained_enough(s, s->body_octets + at - (what == EHLO_BODY_END ? terminator : 0))) break;
+        if (is_over_drained(s, s->body_octets + at - (what == EHLO_BODY_END ? terminator : 0))) {
+            stop_draining(s, data_results(s));
+            break;
+        }
         if (what != EHLO_BODY_END) continue;
         data_end(s);
         break;
@@ -333,7 +339,7 @@ static void chunk_start(ehlo_server *s)
 static void chunk_drain(ehlo_server *s)
 {
     if (s->left > s->service->config.drain_max)
-        stop_draining(s);
+        stop_draining(s, chunk_results(s));
     else
         chunk_start(s);
 }
@@ -402,7 +408,10 @@ size_t ehlo_session_take_chunk(ehlo_server *s, const char *bytes, size_t len)
     s->left -= taken;
     s->body_octets += taken;
     if (taken > 0 && !s->stalled) s->since = s->now;
-    if (s->stalled || s->phase != EHLO_PHASE_CHUNK || drained_enough(s, s->body_octets)) return taken;
-    if (s->left == 0) chunk_end(s);
+    if (s->stalled || s->phase != EHLO_PHASE_CHUNK) return taken;
+    if (is_over_drained(s, s->body_octets))
+        stop_draining(s, chunk_results(s));
+    else if (s->left == 0)
+        chunk_end(s);
     return taken;
 }

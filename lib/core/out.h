@@ -1,18 +1,20 @@
 /* out.h - replies that wait for the transport, in one bounded block.
  *
  * The block is [sent | waiting | room | held]. `held` is one whole reply that is not yet due: the answer to a
- * message that is still being drained, or the one that every recipient of an LMTP message gets. */
+ * message that is still being drained, or the one that every recipient of an LMTP message gets. A reply of the
+ * library's own that waits alone needs no block: it is sent from where it stands. */
 #ifndef EHLO_CORE_OUT_H
 #define EHLO_CORE_OUT_H
 
 #include <ehlo/server.h>
 
 typedef struct ehlo_out {
-    char *block;    /* NULL while nothing waits and a lender is used */
-    uint32_t size;  /* octets of the block */
-    uint32_t start; /* first octet that waits */
-    uint32_t end;   /* behind the last one */
-    uint32_t held;  /* octets of the held reply, at the end of the block */
+    char *block;       /* NULL while none is needed and a lender is used */
+    const char *alone; /* what waits, in place of the block: a reply that stays where it is for good */
+    uint32_t size;     /* octets of the block */
+    uint32_t start;    /* first octet that waits */
+    uint32_t end;      /* behind the last one */
+    uint32_t held;     /* octets of the held reply, at the end of the block */
 } ehlo_out;
 
 static inline uint32_t ehlo_out_length(const ehlo_out *out)
@@ -27,14 +29,26 @@ static inline int ehlo_out_empty(const ehlo_out *out)
 
 static inline ehlo_str ehlo_out_waiting(const ehlo_out *out)
 {
-    return ehlo_str_make(out->block + out->start, ehlo_out_length(out));
+    return ehlo_str_make((out->alone != NULL ? out->alone : out->block) + out->start, ehlo_out_length(out));
 }
 
 /* Octets of what waits were taken by the transport. */
 static inline void ehlo_out_taken(ehlo_out *out, size_t taken)
 {
     out->start += (uint32_t)taken;
-    if (out->start == out->end) out->start = out->end = 0;
+    if (out->start != out->end) return;
+    out->start = out->end = 0;
+    out->alone = NULL;
+}
+
+/* Queues a reply that stays where it is for good, if nothing else waits; 1 if it did. */
+static inline int ehlo_out_stand(ehlo_out *out, const char *reply, size_t len)
+{
+    if (!ehlo_out_empty(out)) return 0;
+    out->alone = reply;
+    out->start = 0;
+    out->end = (uint32_t)len;
+    return 1;
 }
 
 /* 1 if `need` more octets fit, without borrowing anything. */
@@ -43,7 +57,7 @@ static inline int ehlo_out_fits(const ehlo_out *out, size_t need)
     return out->size - out->held - ehlo_out_length(out) >= need;
 }
 
-/* What was sent already makes room by moving the rest to the front: at most one block, and only when full. */
+/* Brings what waits to the front of the block: what was sent makes room, and what stands alone joins. */
 void ehlo_out_compact(ehlo_out *out);
 
 /* Where a reply of up to `need` octets may be written: NULL if it does not fit, or if the lender, who is asked for
@@ -54,9 +68,9 @@ static inline char *ehlo_out_room(ehlo_out *out, const ehlo_lender *lender, size
     if (out->block == NULL) {
         out->block = (char *)lender->lend(out->size, lender->ctx);
         *failed = out->block == NULL;
-        return out->block;
+        if (out->block == NULL) return NULL;
     }
-    if (out->size - out->held - out->end < need) ehlo_out_compact(out);
+    if (out->alone != NULL || out->size - out->held - out->end < need) ehlo_out_compact(out);
     return out->block + out->end;
 }
 

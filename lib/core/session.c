@@ -110,6 +110,7 @@ void ehlo_session_say(ehlo_server *s, ehlo_standard which)
         say_naming_us(s, which);
         return;
     }
+    if (enhanced(s) && ehlo_out_stand(&s->out, ehlo_standard_lines[which].line, ehlo_standard_lines[which].len)) return;
     at = room(s);
     if (at == NULL) return;
     ehlo_out_added(&s->out, enhanced(s) ? ehlo_standard_write(which, at) : ehlo_standard_write_bare(which, at));

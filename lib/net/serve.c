@@ -21,7 +21,7 @@ typedef struct ehlo_hosted {
     ehlo_conn conn; /* first, see ehlo_conn_open */
     ehlo_listener *listener;
     ehlo_server *server; /* NULL before the session and after it */
-    ehlo_peer peer;      /* lent to the session: this is how a session leads back here */
+    ehlo_peer peer;      /* lent to the session */
     uint32_t wants;      /* EHLO_WANT_*, as of the last settle */
     uint32_t read_size;  /* of the next read */
     uint8_t eof;         /* 1: the peer has sent its last octet */
@@ -31,18 +31,18 @@ typedef struct ehlo_hosted {
 
 static const ehlo_conn_driver preface_driver, session_driver, linger_driver;
 
-static ehlo_hosted *hosted_of(const ehlo_server *s)
-{
-    const char *peer = (const char *)ehlo_server_peer(s);
-    return (ehlo_hosted *)(uintptr_t)(peer - offsetof(ehlo_hosted, peer));
-}
-
 /* -- memory ----------------------------------------------------------------------------------------- */
 
 static size_t aligned(size_t size)
 {
     size_t unit = _Alignof(max_align_t);
     return (size + unit - 1) / unit * unit;
+}
+
+/* A session lies behind its connection. */
+static ehlo_hosted *hosted_of(const ehlo_server *s)
+{
+    return (ehlo_hosted *)((uintptr_t)s - aligned(sizeof(ehlo_hosted)));
 }
 
 static void *server_memory(ehlo_hosted *hosted)

@@ -740,7 +740,9 @@ static void check_token(peer *p, unsigned wants)
 static void check(peer *p)
 {
     unsigned wants = ehlo_server_wants(p->session);
-    uint64_t deadline = ehlo_server_deadline(p->session);
+    uint64_t deadline = ehlo_server_deadline(p->session), same = 0;
+    if (ehlo_server_status(p->session, &same) != wants || same != deadline)
+        fault(p, "status is not wants and deadline");
     if ((wants & EHLO_WANT_CLOSE) != 0 && wants != EHLO_WANT_CLOSE) fault(p, "CLOSE and more: %u", wants);
     /* Who minds early input has to read it while the greeting is pending. */
     if ((wants & EHLO_WANT_ANSWER) != 0 && (wants & EHLO_WANT_READ) != 0 &&
