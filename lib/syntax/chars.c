@@ -42,6 +42,37 @@ int ehlo_chars_equal_nocase(ehlo_str a, ehlo_str b)
     return a.len == b.len && ehlo_chars_start_nocase(a, b);
 }
 
+/* What the top bits of each place say: one is set if any octet is not one of 0x20 to 0x7E. The lowest such octet
+ * always shows, for no borrow or carry can reach it from below. */
+static uint64_t scan_octets(const char *octets, size_t len)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word = 0x20 * ones;
+    memcpy(&word, octets, len);
+    return word | (word - 0x20 * ones) | (word + ones);
+}
+
+/* The last step may overlap the one before. */
+int ehlo_chars_are_plain(ehlo_str text)
+{
+    const size_t step = sizeof(uint64_t);
+    uint64_t bad = 0;
+    if (text.len < step) {
+        bad = text.len > 0 ? scan_octets(text.ptr, text.len) : 0;
+    } else {
+        for (size_t at = 0; at < text.len - step; at += step) bad |= scan_octets(text.ptr + at, step);
+        bad |= scan_octets(text.ptr + text.len - step, step);
+    }
+    return (bad & UINT64_C(0x8080808080808080)) == 0;
+}
+
+int ehlo_chars_are_atom(ehlo_str text)
+{
+    size_t at = 0;
+    while (at < text.len && ehlo_char_is(text.ptr[at], EHLO_CHAR_ATEXT)) at++;
+    return at == text.len && at > 0;
+}
+
 size_t ehlo_chars_find_high(ehlo_str text)
 {
     size_t i = 0;

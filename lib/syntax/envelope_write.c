@@ -201,14 +201,6 @@ static int put_utf8_address(source *from, ehlo_writer *to, ehlo_str address)
     return EHLO_OK;
 }
 
-/* 1 if all of text is atext: an addr-type. */
-static int is_atom(ehlo_str text)
-{
-    size_t at = 0;
-    while (at < text.len && ehlo_char_is(text.ptr[at], EHLO_CHAR_ATEXT)) at++;
-    return at == text.len && at > 0;
-}
-
 /* RFC 3461 4.2, at most 500 characters: original-recipient-address = addr-type ";" xtext */
 static int put_orcpt(source *from, ehlo_writer *to)
 {
@@ -217,7 +209,7 @@ static int put_orcpt(source *from, ehlo_writer *to)
     ehlo_str type = from->rcpt->orcpt_type;
     ehlo_str address = from->rcpt->orcpt;
     size_t start = to->len;
-    if (!is_atom(type) || type.len > ORCPT_MAX - 2 || address.len == 0 || address.len > ORCPT_MAX) {
+    if (!ehlo_chars_are_atom(type) || type.len > ORCPT_MAX - 2 || address.len == 0 || address.len > ORCPT_MAX) {
         return refuse_value(from);
     }
     ehlo_writer_put_str(to, type);

@@ -273,14 +273,6 @@ static ehlo_rule check_utf8_address(destination *to, ehlo_str text)
     return EHLO_RULE_NONE;
 }
 
-/* 1 if all of text is atext: an addr-type. */
-static int is_atom(ehlo_str text)
-{
-    size_t at = 0;
-    while (at < text.len && ehlo_char_is(text.ptr[at], EHLO_CHAR_ATEXT)) at++;
-    return at == text.len && at > 0;
-}
-
 /* RFC 3461 4.2, at most 500 characters:
  *     original-recipient-address = addr-type ";" xtext
  *     addr-type                  = atom */
@@ -289,7 +281,7 @@ static ehlo_rule read_orcpt(destination *to, ehlo_str value)
     static const ehlo_str utf8_type = EHLO_LITERAL("utf-8");
     size_t semicolon = find(value, ';');
     ehlo_str type = ehlo_str_make(value.ptr, semicolon);
-    if (value.len > 500 || semicolon + 1 >= value.len || !is_atom(type)) return EHLO_RULE_PARAMETER_VALUE;
+    if (value.len > 500 || semicolon + 1 >= value.len || !ehlo_chars_are_atom(type)) return EHLO_RULE_PARAMETER_VALUE;
     ehlo_str address = tail(value, semicolon + 1);
     to->rcpt->orcpt_type = type;
     to->rcpt->orcpt = address;

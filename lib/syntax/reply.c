@@ -29,30 +29,6 @@ static int is_enhanced_code(const ehlo_reply *reply)
     return reply->enhanced[0] == reply->code / 100 && reply->enhanced[1] <= 999 && reply->enhanced[2] <= 999;
 }
 
-/* What the top bits of each place say: one is set if any octet is not one of 0x20 to 0x7E. The lowest such octet
- * always shows, for no borrow or carry can reach it from below. */
-static uint64_t scan_octets(const char *octets, size_t len)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word = 0x20 * ones;
-    memcpy(&word, octets, len);
-    return word | (word - 0x20 * ones) | (word + ones);
-}
-
-/* 1 if every octet is one of 0x20 to 0x7E, as in nearly all texts. The last step may overlap the one before. */
-static int is_plain(ehlo_str text)
-{
-    const size_t step = sizeof(uint64_t);
-    uint64_t bad = 0;
-    if (text.len < step) {
-        bad = text.len > 0 ? scan_octets(text.ptr, text.len) : 0;
-    } else {
-        for (size_t at = 0; at < text.len - step; at += step) bad |= scan_octets(text.ptr + at, step);
-        bad |= scan_octets(text.ptr + text.len - step, step);
-    }
-    return (bad & UINT64_C(0x8080808080808080)) == 0;
-}
-
 static int refuse(ehlo_fault *fault, size_t offset, ehlo_rule rule)
 {
     if (fault != NULL) *fault = (ehlo_fault){ offset, rule };
@@ -77,7 +53,7 @@ int ehlo_reply_check(const ehlo_reply *reply, unsigned flags, ehlo_fault *fault)
     if (fault != NULL) *fault = (ehlo_fault){ 0, EHLO_RULE_NONE };
     if (!is_reply_code(reply->code)) return refuse(fault, 0, EHLO_RULE_REPLY);
     if (has_enhanced(reply) && !is_enhanced_code(reply)) return refuse(fault, 0, EHLO_RULE_REPLY);
-    return is_plain(reply->text) ? EHLO_OK : check_text(reply->text, flags, fault);
+    return ehlo_chars_are_plain(reply->text) ? EHLO_OK : check_text(reply->text, flags, fault);
 }
 
 /* -- writing a reply -------------------------------------------------------------------------------- */

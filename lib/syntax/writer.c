@@ -4,31 +4,10 @@
 #include "chars.h"
 #include "printable.h"
 
-/* Not 0 if any of the eight octets is no printable ASCII. The top bit of each place tells: of octets above 127 it is
- * set, of those below 0x20 once 0x20 is taken off, of 0x7F once 1 is added; the lowest such octet always shows, for
- * borrows and carries come from such octets alone. */
-static uint64_t scan_octets(const char *octets)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word;
-    memcpy(&word, octets, sizeof(word));
-    return (word | (word - 0x20 * ones) | (word + ones)) & 0x80 * ones;
-}
-
-/* 1 if all of it is printable ASCII, as nearly all tokens are. The last step may overlap the one before. */
-static int is_plain(ehlo_str token)
-{
-    const size_t step = sizeof(uint64_t);
-    if (token.len < step) return 0;
-    uint64_t bad = scan_octets(token.ptr + token.len - step);
-    for (size_t at = 0; at + step < token.len; at += step) bad |= scan_octets(token.ptr + at);
-    return bad == 0;
-}
-
 int ehlo_token_check(ehlo_str token, ehlo_fault *fault)
 {
     size_t octets;
-    if (is_plain(token)) return EHLO_OK;
+    if (ehlo_chars_are_plain(token)) return EHLO_OK;
     for (size_t at = 0; at < token.len; at += octets) {
         const char *next = token.ptr + at;
         octets = *next >= 0x20 && *next < 0x7F ? 1 : ehlo_printable_sequence(next, token.ptr + token.len);
