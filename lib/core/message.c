@@ -59,6 +59,7 @@ EHLO_COLD static void refuse_saying(ehlo_server *s, ehlo_reply *reply)
  * LMTP's many are said as far as they fit; at least one does. */
 EHLO_COLD static void stop_draining(ehlo_server *s, uint32_t results)
 {
+    if (s->fatal != 0) results = 0; /* there was no block to hold a reply in */
     for (; results > 1 && ehlo_out_fits(&s->out, s->out.held); results--) ehlo_out_release(&s->out);
     if (results > 0) ehlo_out_promote(&s->out);
     ehlo_session_end(s, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
