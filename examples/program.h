@@ -191,7 +191,8 @@ static inline void program_on_signal(int number)
     errno = saved;
 }
 
-/* SIGTERM and SIGINT stop these loops, letting messages in flight finish for grace_ms. Also ignores SIGPIPE.
+/* SIGTERM and SIGINT stop these loops, letting messages in flight finish for grace_ms. Also ignores SIGPIPE, and
+ * SIGXFSZ: a file over a limit is an error of the write, not the end of the program.
  * The loops must live until program_ignore_signals. */
 static inline void program_stop_on_signals(ehlo_loop *const *loops, size_t count, int grace_ms)
 {
@@ -200,6 +201,7 @@ static inline void program_stop_on_signals(ehlo_loop *const *loops, size_t count
     sigemptyset(&action.sa_mask);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL);
 
     if (count > PROGRAM_LOOPS_MAX) count = PROGRAM_LOOPS_MAX;
     for (size_t i = 0; i < count; i++) program.loops[i] = loops[i];

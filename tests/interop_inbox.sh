@@ -249,6 +249,20 @@ check_trace_fields()
     echo "ok: trace fields"
 }
 
+# A file over the system's limit is an error of that message, not the end of the server.
+check_file_limit()
+{
+    python3_present || return 0
+    start inbox sh -c 'ulimit -f 200 && exec "$@"' sh "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw
+    cp "$work/large.crlf" "$work/sent"
+    if python3_send large limit@x.example >"$work/python3.log" 2>&1; then fail "a message over the file limit was accepted"; fi
+    send python3 small limit@x.example
+    stop
+    set -- "$work"/mail/limit@x.example/new/*
+    [ $# -eq 1 ] || fail "what was filed is not the small message alone"
+    echo "ok: file limit"
+}
+
 make_messages
 smtp_peers="curl swaks msmtp python3 smtp_source"
 
@@ -271,6 +285,7 @@ each lmtp_source
 stop
 
 check_trace_fields
+check_file_limit
 
 [ "$present" -gt 0 ] || exit 77
 if [ -n "$missing" ] && [ "${CI:-}" = true ]; then fail "CI must have every client:$missing"; fi

@@ -91,7 +91,7 @@ static void every_short_text_keeps_to_a_line_limit_in_every_step_size(void **sta
     }
 }
 
-/* [C2] [C69] [C70] [C80] [N40] */
+/* [C2] [C69] [C70] [C71] [C80] [N40] */
 static void every_short_message_arrives_as_its_canon_in_every_step_size(void **state)
 {
     (void)state;

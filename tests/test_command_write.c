@@ -468,6 +468,7 @@ static const rcpt_case rcpts[] = {
     { { A_MAIL, PARAM(ORCPT), .orcpt = TEXT("x") }, FAULT(PARAMETER_VALUE, 0) },
     { { A_MAIL, PARAM(ORCPT), .orcpt_type = TEXT("a;b"), .orcpt = TEXT("x") }, FAULT(PARAMETER_VALUE, 0) },
     { { A_MAIL, PARAM(ORCPT), .orcpt_type = TEXT("a b"), .orcpt = TEXT("x") }, FAULT(PARAMETER_VALUE, 0) },
+    { { A_MAIL, PARAM(ORCPT), .orcpt_type = TEXT("a=b"), .orcpt = TEXT("x") }, FAULT(PARAMETER_VALUE, 0) },
     { { A_MAIL, PARAM(ORCPT), .orcpt_type = TEXT("a\r\n"), .orcpt = TEXT("x") }, FAULT(PARAMETER_VALUE, 0) },
     { { A_MAIL, UTF_8, .orcpt = TEXT("\xc3\xbc+\\=@\xe2\x82\xac\xf0\x9f\x93\xa7") },
       LINE("<a@b> ORCPT=UTF-8;\\x{FC}\\x{2B}\\x{5C}\\x{3D}@\\x{20AC}\\x{1F4E7}") },

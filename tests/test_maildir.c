@@ -572,6 +572,39 @@ static void a_delivery_to_maildirs_that_exist_makes_no_folder(void **state)
     place_end(&p);
 }
 
+/* A mail reader, or a backup that drops empty folders, may have left cur/ alone. */
+static void a_mailbox_that_has_only_cur_is_made_whole(void **state)
+{
+    struct place p;
+    char path[400];
+    (void)state;
+    place_make(&p);
+    snprintf(path, sizeof path, "%.60s/%s", p.dir, three[0]);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%.60s/%s/cur", p.dir, three[0]);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(deliver(&p, three, 1, 10, 10), 0);
+    assert_filed(&p, three[0], 10);
+    place_end(&p);
+}
+
+/* on_data may be refused once, and asked again. */
+static void a_letter_that_is_begun_again_keeps_its_recipients(void **state)
+{
+    struct place p;
+    struct letter l;
+    (void)state;
+    place_make(&p);
+    letter_init(&l, &p.maildir);
+    for (size_t i = 0; i < 3; i++) assert_int_equal(letter_address(&l, three[i]), 0);
+    assert_int_equal(letter_address(&l, three[0]), 0);
+    assert_int_equal(letter_begin(&l), 0);
+    assert_int_equal(letter_begin(&l), 0);
+    assert_int_equal(l.count, 3);
+    letter_end(&l);
+    place_end(&p);
+}
+
 static void a_missing_parent_is_an_error(void **state)
 {
     struct maildir m;
@@ -692,6 +725,8 @@ int main(void)
         cmocka_unit_test(a_crash_at_any_call_leaves_whole_messages_in_new_alone),
         cmocka_unit_test(everything_is_synced_in_the_order_that_a_power_cut_demands),
         cmocka_unit_test(a_delivery_to_maildirs_that_exist_makes_no_folder),
+        cmocka_unit_test(a_mailbox_that_has_only_cur_is_made_whole),
+        cmocka_unit_test(a_letter_that_is_begun_again_keeps_its_recipients),
         cmocka_unit_test(a_missing_parent_is_an_error),
         cmocka_unit_test(stale_files_are_swept_from_tmp_alone),
         cmocka_unit_test(received_fields_are_counted_at_every_cut),

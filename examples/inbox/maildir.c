@@ -154,7 +154,8 @@ static int mailbox_make(int root, const char *mailbox)
     char cur[PATH_SIZE];
     char path[PATH_SIZE];
     folder_path(cur, mailbox, "cur");
-    if (faccessat(root, cur, F_OK, 0) == 0) return 0;
+    folder_path(path, mailbox, "new"); /* others may have made cur/ alone */
+    if (faccessat(root, cur, F_OK, 0) == 0 && faccessat(root, path, F_OK, 0) == 0) return 0;
     int error = make_folder(root, mailbox);
     if (error == 0) error = make_folder(root, folder_path(path, mailbox, "tmp"));
     if (error == 0) error = make_folder(root, folder_path(path, mailbox, "new"));
@@ -248,9 +249,15 @@ static size_t remove_duplicates(const char **names, size_t count)
 
 int letter_begin(struct letter *l)
 {
+    if (l->buffer != NULL) { /* a DATA that was refused is tried again */
+        l->held = 0;
+        return 0;
+    }
+    free(l->mailboxes);
     l->mailboxes = calloc(l->count, sizeof *l->mailboxes);
+    if (l->mailboxes == NULL) return ENOMEM;
     l->buffer = malloc(LETTER_BUFFER);
-    if (l->mailboxes == NULL || l->buffer == NULL) return ENOMEM;
+    if (l->buffer == NULL) return ENOMEM;
     const char *name = l->names;
     for (size_t i = 0; i < l->count; i++, name += strlen(name) + 1) l->mailboxes[i] = name;
     l->count = remove_duplicates(l->mailboxes, l->count);

@@ -244,6 +244,9 @@ EHLO_API int ehlo_service_init_sized(ehlo_service **service, void *mem, size_t l
 /* An input buffer of this many octets never stalls a session. */
 EHLO_API size_t ehlo_service_input_min(const ehlo_service *service);
 
+/* Our host name, as configured; it lives as long as the service. */
+EHLO_API ehlo_str ehlo_service_hostname(const ehlo_service *service);
+
 /* The longest reply that an application may give, in octets on the wire. */
 EHLO_API size_t ehlo_service_reply_max(const ehlo_service *service);
 

@@ -357,6 +357,11 @@ size_t ehlo_service_input_min(const ehlo_service *service)
     return service->input_min;
 }
 
+ehlo_str ehlo_service_hostname(const ehlo_service *service)
+{
+    return service->config.hostname;
+}
+
 size_t ehlo_service_reply_max(const ehlo_service *service)
 {
     return service->reply_max;

@@ -9,6 +9,7 @@
 #include "rare.h"
 #include "socket.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -268,11 +269,13 @@ static const ehlo_conn_driver linger_driver = { ehlo_linger_ready, ehlo_conn_clo
 
 static void refuse(ehlo_hosted *hosted)
 {
-    char text[128];
+    char text[300], line[512];
     size_t len = 0;
-    ehlo_reply reply = { .code = 421, .enhanced = { 4, 7, 0 }, .text = ehlo_str_from("Too many connections") };
-    if (ehlo_reply_write(&reply, EHLO_REPLY_ENHANCED, text, sizeof text, &len, NULL) == EHLO_OK) {
-        ehlo_str part = ehlo_str_make(text, len);
+    ehlo_str host = ehlo_service_hostname(hosted->listener->cfg.service);
+    int text_len = snprintf(text, sizeof text, "%.*s Too many connections", (int)host.len, host.ptr);
+    ehlo_reply reply = { .code = 421, .enhanced = { 4, 7, 0 }, .text = ehlo_str_make(text, (size_t)text_len) };
+    if (ehlo_reply_write(&reply, EHLO_REPLY_ENHANCED, line, sizeof line, &len, NULL) == EHLO_OK) {
+        ehlo_str part = ehlo_str_make(line, len);
         ehlo_socket_send(hosted->conn.source.fd, &part, 1);
     }
     ehlo_linger_briefly(&hosted->conn);

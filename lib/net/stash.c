@@ -51,9 +51,15 @@ static ehlo_stash *stash_new(size_t len)
     return stash;
 }
 
+/* A block that once held a stalled message is not kept for the start of a line. */
+static int is_oversized(const ehlo_stash *stash, size_t len)
+{
+    return stash->size > 4096 && stash->size / 4 > len;
+}
+
 int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len)
 {
-    if (len == 0 || *stash == NULL || (*stash)->size < len) stash_free(stash);
+    if (len == 0 || *stash == NULL || (*stash)->size < len || is_oversized(*stash, len)) stash_free(stash);
     if (len == 0) return EHLO_OK;
     if (*stash == NULL) *stash = stash_new(len);
     if (*stash == NULL) return EHLO_ERR_MEMORY;
@@ -63,9 +69,22 @@ int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len)
     return EHLO_OK;
 }
 
+/* Moves what is left to a block of its size; where memory is short the large one serves on. */
+static void stash_shrink(ehlo_stash **stash)
+{
+    ehlo_str left = ehlo_stash_view(*stash);
+    ehlo_stash *smaller = NULL;
+    if (!is_oversized(*stash, left.len) || ehlo_stash_keep(&smaller, left.ptr, left.len) != EHLO_OK) return;
+    stash_free(stash);
+    *stash = smaller;
+}
+
 void ehlo_stash_drop(ehlo_stash **stash, size_t len)
 {
     if (*stash == NULL) return;
     (*stash)->start += len;
-    if ((*stash)->start >= (*stash)->end) stash_free(stash);
+    if ((*stash)->start >= (*stash)->end)
+        stash_free(stash);
+    else
+        stash_shrink(stash);
 }

@@ -12,7 +12,8 @@ ehlo_str ehlo_stash_view(const ehlo_stash *stash);
 size_t ehlo_stash_copy(const ehlo_stash *stash, char *to);
 /* Keeps these octets, which lie elsewhere, instead of what was kept. EHLO_ERR_MEMORY. */
 int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len);
-/* Drops the first len octets; costs nothing, however often it is called. */
+/* Drops the first len octets; costs little, however often it is called: a block that has become far too large is
+ * changed for a smaller one, once in a while. */
 void ehlo_stash_drop(ehlo_stash **stash, size_t len);
 
 /* Overwrites what may have been secret; not optimised away. */

@@ -209,7 +209,8 @@ static int put_orcpt(source *from, ehlo_writer *to)
     ehlo_str type = from->rcpt->orcpt_type;
     ehlo_str address = from->rcpt->orcpt;
     size_t start = to->len;
-    if (!ehlo_chars_are_atom(type) || type.len > ORCPT_MAX - 2 || address.len == 0 || address.len > ORCPT_MAX) {
+    int is_type = ehlo_chars_are_atom(type) && memchr(type.ptr, '=', type.len) == NULL; /* no esmtp-value has '=' */
+    if (!is_type || type.len > ORCPT_MAX - 2 || address.len == 0 || address.len > ORCPT_MAX) {
         return refuse_value(from);
     }
     ehlo_writer_put_str(to, type);
