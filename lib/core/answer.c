@@ -86,39 +86,43 @@ static ehlo_standard judge_default(ehlo_server *s, ehlo_standard which)
     return EHLO_SAY_TOO_MANY_BAD;
 }
 
-/* Queues the reply; a plain default is one of the standard ones. What will be held goes through the block. */
+/* The standard reply for an answer that says nothing, EHLO_SAY_NOTHING for one that does. */
+static ehlo_standard default_of(const ehlo_server *s, const ehlo_reply *reply)
+{
+    if (reply->code != 0 || reply->text.len != 0) return EHLO_SAY_NOTHING;
+    return ehlo_answer_default((ehlo_question)s->question, (ehlo_verb)s->verb);
+}
+
 static int queue(ehlo_server *s, const ehlo_reply *reply)
 {
-    ehlo_standard which = ehlo_answer_default((ehlo_question)s->question, (ehlo_verb)s->verb);
+    ehlo_standard which = default_of(s, reply);
     ehlo_reply full;
-    if (reply->code != 0 || reply->text.len != 0 || which == EHLO_SAY_NOTHING) {
-        full = fill_in(s, reply);
-    } else if (is_held(s, s->answer_code)) {
-        full = ehlo_standard_reply(which);
-    } else {
+    if (which != EHLO_SAY_NOTHING) {
         ehlo_session_say(s, judge_default(s, which));
         return EHLO_OK;
     }
+    full = fill_in(s, reply);
     return ehlo_session_say_reply(s, &full);
+}
+
+static int hold(ehlo_server *s, const ehlo_reply *reply)
+{
+    ehlo_standard which = default_of(s, reply);
+    ehlo_reply full = which != EHLO_SAY_NOTHING ? ehlo_standard_reply(which) : fill_in(s, reply);
+    return ehlo_session_hold_reply(s, &full);
 }
 
 int ehlo_session_accept(ehlo_server *s, const ehlo_reply *reply)
 {
     ehlo_question question = (ehlo_question)s->question;
-    uint32_t before = ehlo_out_length(&s->out), added;
-    unsigned code = reply->code;
-    int err;
+    uint16_t code = reply->code;
     if (code == 0)
         code = ehlo_answer_code(question, (ehlo_verb)s->verb);
     else if (!ehlo_answer_allowed(question, (ehlo_verb)s->verb, code))
         return EHLO_ERR_ARG;
-    s->answer_code = (uint16_t)code;
+    s->answer_code = code;
     if (is_silent(s, code)) return EHLO_OK;
-    err = queue(s, reply);
-    if (err != EHLO_OK) return err;
-    added = ehlo_out_length(&s->out) - before;
-    if (is_held(s, code) && added > 0) ehlo_out_hold(&s->out, added);
-    return EHLO_OK;
+    return is_held(s, code) ? hold(s, reply) : queue(s, reply);
 }
 
 /* -- concluding ------------------------------------------------------------------------------------- */

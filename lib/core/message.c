@@ -12,19 +12,10 @@ static void start_draining(ehlo_server *s)
     ehlo_session_forget(s, EHLO_RESET_REFUSED);
 }
 
-static int hold_reply(ehlo_server *s, const ehlo_reply *reply)
-{
-    uint32_t before = ehlo_out_length(&s->out);
-    int err = ehlo_session_say_reply(s, reply);
-    uint32_t added = ehlo_out_length(&s->out) - before;
-    if (err == EHLO_OK && added > 0) ehlo_out_hold(&s->out, added);
-    return err;
-}
-
 EHLO_COLD static void refuse(ehlo_server *s, ehlo_standard why)
 {
     ehlo_reply reply = ehlo_standard_reply(why);
-    (void)hold_reply(s, &reply);
+    (void)ehlo_session_hold_reply(s, &reply);
     start_draining(s);
 }
 
@@ -50,7 +41,7 @@ EHLO_COLD static void refuse_saying(ehlo_server *s, ehlo_reply *reply)
         ehlo_session_end(s, EHLO_CLOSE_REFUSED, EHLO_RESET_CLOSED);
         say_or_amend(s, reply, ehlo_session_say_reply);
     } else {
-        say_or_amend(s, reply, hold_reply);
+        say_or_amend(s, reply, ehlo_session_hold_reply);
         start_draining(s);
     }
 }

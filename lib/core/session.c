@@ -96,6 +96,15 @@ int ehlo_session_say_reply(ehlo_server *s, const ehlo_reply *reply)
     return EHLO_OK;
 }
 
+int ehlo_session_hold_reply(ehlo_server *s, const ehlo_reply *reply)
+{
+    uint32_t before = ehlo_out_length(&s->out);
+    int err = ehlo_session_say_reply(s, reply);
+    uint32_t added = ehlo_out_length(&s->out) - before;
+    if (err == EHLO_OK && added > 0) ehlo_out_hold(&s->out, added);
+    return err;
+}
+
 EHLO_COLD static void say_naming_us(ehlo_server *s, ehlo_standard which)
 {
     ehlo_reply reply = ehlo_standard_reply(which);

@@ -113,6 +113,8 @@ static inline int ehlo_session_is_greeting(const ehlo_server *s, unsigned code)
 void ehlo_session_say(ehlo_server *s, ehlo_standard which);
 /* Queues a reply of the application, or of the library with a text of its own. */
 int ehlo_session_say_reply(ehlo_server *s, const ehlo_reply *reply);
+/* The same, but the reply is held until it is due; see out.h. */
+int ehlo_session_hold_reply(ehlo_server *s, const ehlo_reply *reply);
 /* Counts a reply that refuses a command; 1 if there were too many bad commands in a row. */
 int ehlo_session_count_bad(ehlo_server *s, ehlo_standard which);
 /* Refuses a command: counts it and says why; too many end the session with 421. */
