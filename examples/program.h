@@ -164,6 +164,54 @@ static inline ehlo_address program_parse_listen(const char *option, const char *
     return address;
 }
 
+/* The host and port that "HOST:PORT" names, where HOST is a name, an IPv4 address, or an IPv6 address in brackets; a
+ * usage error if text is none. It points into text. */
+static inline ehlo_host program_parse_host(const char *option, const char *text)
+{
+    ehlo_host host;
+    ehlo_address address;
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL) program_usage_error("%s: \"%s\" is not HOST:PORT", option, text);
+    host.port = (uint16_t)program_parse_number(option, colon + 1, 1, 65535);
+    host.name = ehlo_str_make(text, (size_t)(colon - text));
+    int is_address = ehlo_address_parse(ehlo_str_from(text), &address) == EHLO_OK && address.family != EHLO_FAMILY_NONE;
+    if (!is_address && (text[0] == '[' || ehlo_domain_parse(host.name, 0, NULL, NULL, NULL) != EHLO_OK)) {
+        program_usage_error("%s: \"%.*s\" is no host", option, (int)host.name.len, text);
+    }
+    if (text[0] == '[') host.name = ehlo_str_make(text + 1, host.name.len - 2);
+    return host;
+}
+
+/* All of standard input, in memory that is the caller's to free. */
+static inline ehlo_str program_read_input(void)
+{
+    size_t len = 0, n, room = 65536;
+    char *bytes = malloc(room);
+    while (bytes != NULL && (n = fread(bytes + len, 1, room - len, stdin)) > 0) {
+        len += n;
+        if (len < room) continue;
+        room *= 2;
+        char *larger = realloc(bytes, room);
+        if (larger == NULL) free(bytes);
+        bytes = larger;
+    }
+    if (bytes == NULL) program_fail("%s", strerror(ENOMEM));
+    if (ferror(stdin)) program_fail("standard input: %s", strerror(errno));
+    return ehlo_str_make(bytes, len);
+}
+
+/* What became of each recipient, a line for each: "b@example.org: delivered, final, 250". */
+static inline void program_print_outcomes(const ehlo_envelope *envelope)
+{
+    for (size_t i = 0; i < envelope->nrcpts; i++) {
+        const ehlo_recipient *r = &envelope->rcpts[i];
+        ehlo_str outcome = ehlo_outcome_name((ehlo_outcome)r->outcome);
+        ehlo_str stage = ehlo_stage_name((ehlo_stage)r->stage);
+        printf("%.*s: %.*s, %.*s, %u\n", (int)r->to.len, r->to.ptr, (int)outcome.len, outcome.ptr, (int)stage.len,
+               stage.ptr, (unsigned)r->code);
+    }
+}
+
 /* Writes "ADDR:PORT" to text, NUL-ended; a wildcard of both families is "*". */
 static inline const char *program_address(ehlo_address address, char text[64])
 {

@@ -1,7 +1,7 @@
 /* The body codec against the byte automaton, every engine, at cuts drawn from the input.
  *
  * Input: an octet of policies (bits 0-1 bare CR, 2-3 bare LF), the size of the first piece, the size of the
- * further ones, the line limit; then the text, which is decoded as it stands and encoded as a message. */
+ * further ones, the line limit; then the text, which is decoded as it stands and encoded as a message, for DATA and in chunks. */
 #include "body_run.h"
 
 #include "scan.h"
@@ -22,7 +22,10 @@ static void fuzz_encode(ehlo_codec codec, const char *text, size_t len, body_cut
 {
     if (codec.bare_cr == EHLO_BARE_PASS || codec.bare_lf == EHLO_BARE_PASS) return;
     codec.line_max = 0;
-    for (size_t i = 0; (codec.scan = ehlo_scan_engine(i)) != NULL; i++) check_encode(&codec, text, len, cuts);
+    for (size_t i = 0; (codec.scan = ehlo_scan_engine(i)) != NULL; i++) {
+        check_encode(&codec, text, len, cuts);
+        check_encode_counted(&codec, text, len, cuts);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -75,6 +75,13 @@ static ehlo_str read_back(size_t len, ehlo_verb verb)
     return parsed.argument;
 }
 
+/* What was taken for a mailbox, at a first look or a second, is one. */
+static void check_mailbox(ehlo_str mailbox, int utf8)
+{
+    ehlo_path path;
+    CHECK(ehlo_mailbox_parse(mailbox, utf8 ? EHLO_SYNTAX_UTF8 : 0, &path, NULL) == EHLO_OK);
+}
+
 /* The argument without the caller's own parameters, which are behind it as they were given. */
 static ehlo_str cut_params(ehlo_str argument, ehlo_str params)
 {
@@ -121,6 +128,7 @@ static void check_mail(const ehlo_mail_command *given, size_t len)
     CHECK(ehlo_mail_parse(argument, &rules, &mail, NULL) == EHLO_OK);
     CHECK(mail.present == given->present && mail.path.route.len == 0);
     CHECK(same_text(mail.path.mailbox, given->mailbox));
+    if (given->mailbox.len > 0) check_mailbox(given->mailbox, (given->present & EHLO_PARAM_SMTPUTF8) != 0);
     if (mail.present & EHLO_PARAM_SIZE) CHECK(mail.size == given->size);
     if (mail.present & EHLO_PARAM_BODY) CHECK(mail.body == given->body);
     if (mail.present & EHLO_PARAM_RET) CHECK(mail.ret == given->ret);
@@ -169,6 +177,7 @@ static void check_rcpt(const ehlo_rcpt_command *given, size_t len)
     CHECK(ehlo_rcpt_parse(argument, &rules, &rcpt, NULL) == EHLO_OK);
     CHECK(rcpt.present == given->present && rcpt.path.route.len == 0);
     CHECK(same_text(rcpt.path.mailbox, given->mailbox));
+    if (rcpt.path.domain.len > 0) check_mailbox(given->mailbox, given->utf8);
     if (rcpt.present & EHLO_PARAM_NOTIFY) CHECK(rcpt.notify == given->notify);
     if (rcpt.present & EHLO_PARAM_ORCPT) {
         CHECK(same_text(rcpt.orcpt_type, given->orcpt_type));

@@ -117,8 +117,8 @@ static inline body_outcome model_decode(const ehlo_codec *codec, const char *tex
     return model.outcome;
 }
 
-/* canon(x) of body.h, or the violation for which it is refused; the line limit is not looked at. */
-static inline body_outcome model_canon(const ehlo_codec *codec, const char *x, size_t len)
+/* canon(x) of body.h for chunks, or the violation for which it is refused; the line limit is not looked at. */
+static inline body_outcome model_counted_canon(const ehlo_codec *codec, const char *x, size_t len)
 {
     body_outcome outcome = outcome_new(2 * len + 2);
     for (size_t i = 0; i < len; i++) {
@@ -137,7 +137,14 @@ static inline body_outcome model_canon(const ehlo_codec *codec, const char *x, s
         else
             outcome_append(&outcome, x + i, 1);
     }
-    if (outcome.size == 0) return outcome;
+    return outcome;
+}
+
+/* canon(x) likewise for DATA. */
+static inline body_outcome model_canon(const ehlo_codec *codec, const char *x, size_t len)
+{
+    body_outcome outcome = model_counted_canon(codec, x, len);
+    if (outcome.size == 0 || outcome.violation != 0) return outcome;
     if (outcome.size < 2 || memcmp(outcome.message + outcome.size - 2, "\r\n", 2) != 0) {
         outcome_append(&outcome, "\r\n", 2);
     }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The smallest server of the README compiles as it stands there and does what is said of it: it takes a message for
-# its domain and prints it, and refuses other recipients. EHLO_BUILD_DIR is the build folder.
+# The smallest server and the smallest sender of the README compile as they stand there, and do what is said of them:
+# the server takes the sender's message for its domain and prints it, and refuses other recipients; the sender says
+# which. EHLO_BUILD_DIR is the build folder.
 set -eu
 
 source=${EHLO_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -38,50 +39,43 @@ stop()
     server_pid=
 }
 
-have()
+# program NUMBER NAME SED-SCRIPT: the so-and-so-many-th program of the README, with what the script changes
+program()
 {
-    command -v "$1" >/dev/null 2>&1
+    awk -v wanted="$1" '/^```$/ { inside = 0 } inside && n == wanted { print } /^```c$/ { inside = 1; n++ }' \
+        "$source/README.md" | sed "$3" >"$work/$2.c"
 }
 
-# send PORT RECIPIENT
-if have curl && curl --version | grep -qw smtp; then
-    send()
-    {
-        curl --verbose --silent --show-error --max-time 20 --url "smtp://127.0.0.1:$1/client.example" \
-            --mail-from a@sender.example --mail-rcpt "$2" --upload-file "$work/sent"
-    }
-elif have python3; then
-    send()
-    {
-        python3 -c '
-import smtplib, sys
-port, path, recipient = sys.argv[1:]
-with smtplib.SMTP("127.0.0.1", int(port), "client.example", timeout=20) as client, open(path, "rb") as message:
-    client.set_debuglevel(1)
-    client.sendmail("a@sender.example", [recipient], message.read())
-' "$1" "$work/sent" "$2"
-    }
-else
-    echo "skipped: neither curl nor python3 is on this machine"
-    exit 77
-fi
+# compile NAME
+compile()
+{
+    "$cc" -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$source/include" "$work/$1.c" \
+        "$build/libehlo-net.a" "$build/libehlo.a" -lpthread -o "$work/$1" 2>"$work/compiler.log" ||
+        fail "the $1 of the README does not compile"
+}
 
-# It has no way to pick a port and tell, so free ones are tried.
-awk '/^```$/ { exit_now = inside } exit_now { exit } inside { print } /^```c$/ { inside = 1 }' "$source/README.md" \
-    >"$work/readme.c"
-[ "$(grep -c '\.port = 2525' "$work/readme.c")" = 1 ] || fail "the README has no server at port 2525"
-sed 's/\.port = 2525/.port = PORT/' "$work/readme.c" >"$work/server.c"
+# They have no way to pick a port and tell, so free ones are tried.
+# build_all PORT
+build_all()
+{
+    program 1 server "s/\.port = 2525/.port = $1/"
+    program 2 sender "s/\.port = 2525/.port = $1/"
+    program 2 stranger "s/\.port = 2525/.port = $1/; s/someone@example\.org/someone@elsewhere.example/"
+    for name in server sender stranger; do
+        grep -q "\.port = $1[^0-9]" "$work/$name.c" || fail "the $name of the README does not use port 2525"
+        compile $name
+    done
+    ! cmp -s "$work/sender.c" "$work/stranger.c" || fail "the sender of the README does not send to someone@example.org"
+}
 
 # start PORT: 1 if it could not listen there
 start()
 {
-    "$cc" -std=c11 -Wall -Wextra -Wpedantic -Werror -DPORT="$1" -I"$source/include" "$work/server.c" \
-        "$build/libehlo-net.a" "$build/libehlo.a" -lpthread -o "$work/server" 2>"$work/compiler.log" ||
-        fail "the server of the README does not compile"
+    build_all "$1"
     "$work/server" >"$work/printed" 2>"$work/server.log" &
     server_pid=$!
     tries=0
-    until send "$1" someone@elsewhere.example >"$work/refused.log" 2>&1 || grep -q "[ ']550 " "$work/refused.log"; do
+    until "$work/stranger" >"$work/stranger.log" 2>&1 || [ "$(cat "$work/stranger.log")" = "rejected, code 550" ]; do
         kill -0 "$server_pid" 2>/dev/null || return 1
         tries=$((tries + 1))
         [ $tries -lt 100 ] || fail "it does not refuse a recipient elsewhere with 550"
@@ -90,7 +84,6 @@ start()
     kill -0 "$server_pid" 2>/dev/null
 }
 
-printf 'Subject: hello\r\n\r\n.a dot\r\n..\r\nthe end\r\n' >"$work/sent"
 port=$((20000 + $$ % 10000))
 attempts=0
 until start $port; do
@@ -100,8 +93,10 @@ until start $port; do
     port=$((port + 37))
 done
 
-grep -q "[ ']550 " "$work/refused.log" || fail "a recipient elsewhere is not refused with 550"
+[ "$(cat "$work/stranger.log")" = "rejected, code 550" ] || fail "a recipient elsewhere is not refused with 550"
 [ ! -s "$work/printed" ] || fail "a refused message was printed"
-send $port someone@example.org >"$work/client.log" 2>&1 || fail "the message was not taken"
+"$work/sender" >"$work/sender.log" 2>&1 || fail "the message was not taken"
+[ "$(cat "$work/sender.log")" = "delivered, code 250" ] || fail "the sender does not say what became of the message"
+printf 'From: me@example.com\r\nSubject: hello\r\n\r\nLine ends become CRLF.\r\n.\r\nThe end\r\n' >"$work/sent"
 cmp "$work/sent" "$work/printed" || fail "what it printed is not what was sent"
 kill -0 "$server_pid" || fail "the server has ended"

@@ -59,6 +59,16 @@ static void encode_in_every_step_size(const ehlo_codec *codec, const char *text,
     } while (++step <= len);
 }
 
+static void encode_counted_at_every_cut(const ehlo_codec *codec, const char *text, size_t len)
+{
+    for (size_t first = 0; first <= len; first++) {
+        for (size_t step = 1; step <= len + 1; step++) {
+            body_cuts cuts = { first, step };
+            check_encode_counted(codec, text, len, cuts);
+        }
+    }
+}
+
 /* [E28] [C1] [C67] [C68] [C72] */
 static void every_short_text_decodes_as_the_automaton_says_in_every_step_size(void **state)
 {
@@ -103,15 +113,30 @@ static void every_short_message_arrives_as_its_canon_in_every_step_size(void **s
     }
 }
 
+/* [C157] [N40] Nothing is added, dots and the end mean nothing. */
+static void every_short_message_is_its_canon_in_chunks_at_every_cut(void **state)
+{
+    (void)state;
+    for (int cr = EHLO_BARE_DEFAULT; cr <= EHLO_BARE_NORMALISE; cr++) {
+        for (int lf = EHLO_BARE_DEFAULT; lf <= EHLO_BARE_NORMALISE; lf++) {
+            ehlo_codec codec = codec_of((ehlo_bare_policy)cr, (ehlo_bare_policy)lf, 0);
+            each_short_text(encode_counted_at_every_cut, &codec, SHORT_MAX - 2);
+        }
+    }
+}
+
 /* What a sender counts as too long a line is what a receiver does, behind a faultless encoding. */
 static void long_lines_are_the_same_to_both_sides(const ehlo_codec *codec, const char *text, size_t len)
 {
     ehlo_codec unlimited = *codec;
-    body_outcome limited = run_encode(codec, text, len, whole), wire, arrived;
+    body_outcome limited = run_encode(codec, text, len, whole), wire, arrived, counted;
     unlimited.line_max = 0;
     wire = run_encode(&unlimited, text, len, whole);
     arrived = model_decode(codec, wire.message, wire.size);
     BODY_CHECK(limited.violation == arrived.violation);
+    counted = run_encode_by(ehlo_encode_counted, codec, text, len, whole);
+    BODY_CHECK(counted.violation == limited.violation && counted.violation_at == limited.violation_at);
+    free(counted.message);
     free(limited.message);
     free(wire.message);
     free(arrived.message);
@@ -202,6 +227,7 @@ static void every_engine_encodes_to_the_canon_at_every_length_and_cut(void **sta
             body_cuts cuts = { cut, len + 1 };
             for (size_t i = 0; (codec.scan = ehlo_scan_engine(i)) != NULL; i++) {
                 check_encode(&codec, text, len, cuts);
+                check_encode_counted(&codec, text, len, cuts);
             }
         }
     }
@@ -436,6 +462,26 @@ static void a_clean_text_is_one_slice(void **state)
     free(text);
 }
 
+/* [C148] [C157] */
+static void a_clean_piece_of_a_chunk_is_one_slice_whatever_its_dots(void **state)
+{
+    enum { LENGTH = 4096 };
+    char text[LENGTH];
+    ehlo_codec codec = codec_of(EHLO_BARE_DEFAULT, EHLO_BARE_DEFAULT, 998);
+    (void)state;
+    for (size_t i = 0; i < LENGTH; i++) text[i] = ".a\r\n..\r\n.\r\n.\r\n"[i % 14];
+    for (size_t cut = 1; cut <= LENGTH; cut++) {
+        ehlo_encoder encoder;
+        ehlo_str slice;
+        size_t used, held = text[cut - 1] == '\r';
+        ehlo_encoder_init(&encoder);
+        assert_int_equal(ehlo_encode_counted(&encoder, &codec, text, cut, 0, &used, &slice), EHLO_BODY_SLICE);
+        assert_ptr_equal(slice.ptr, text);
+        assert_int_equal(slice.len, cut - held);
+        assert_int_equal(used, cut - held);
+    }
+}
+
 static void a_stuffed_line_is_one_step(void **state)
 {
     static const char wire[] = "..a\r\n.b\r\nc\r\n.\r\n";
@@ -562,6 +608,7 @@ static void encodes_by_example(void **state)
 /* [C80] [C2] */
 static void an_encoder_passes_no_bare_octet(void **state)
 {
+    static body_encode *const encoders[] = { ehlo_encode, ehlo_encode_counted };
     ehlo_encoder encoder;
     ehlo_str slice;
     size_t used;
@@ -570,10 +617,12 @@ static void an_encoder_passes_no_bare_octet(void **state)
         ehlo_codec passes_cr = codec_of(EHLO_BARE_PASS, (ehlo_bare_policy)policy, 0);
         ehlo_codec passes_lf = codec_of((ehlo_bare_policy)policy, EHLO_BARE_PASS, 0);
         ehlo_encoder_init(&encoder);
-        assert_int_equal(ehlo_encode(&encoder, &passes_cr, "a", 1, 1, &used, &slice), EHLO_ERR_ARG);
-        assert_int_equal(used + slice.len, 0);
-        assert_int_equal(ehlo_encode(&encoder, &passes_lf, "a", 1, 1, &used, &slice), EHLO_ERR_ARG);
-        assert_int_equal(used + slice.len, 0);
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(encoders[i](&encoder, &passes_cr, "a", 1, 1, &used, &slice), EHLO_ERR_ARG);
+            assert_int_equal(used + slice.len, 0);
+            assert_int_equal(encoders[i](&encoder, &passes_lf, "a", 1, 1, &used, &slice), EHLO_ERR_ARG);
+            assert_int_equal(used + slice.len, 0);
+        }
     }
 }
 
@@ -608,6 +657,7 @@ int main(void)
         cmocka_unit_test(every_longer_text_decodes_strictly_as_the_automaton_says_in_every_step_size),
         cmocka_unit_test(every_short_text_keeps_to_a_line_limit_in_every_step_size),
         cmocka_unit_test(every_short_message_arrives_as_its_canon_in_every_step_size),
+        cmocka_unit_test(every_short_message_is_its_canon_in_chunks_at_every_cut),
         cmocka_unit_test(an_encoder_keeps_to_the_line_limit),
         cmocka_unit_test(every_engine_decodes_alike_at_every_length_and_cut),
         cmocka_unit_test(every_engine_decodes_alike_in_every_step_size),
@@ -620,6 +670,7 @@ int main(void)
         cmocka_unit_test(a_line_may_be_as_long_as_its_limit),
         cmocka_unit_test(a_line_limit_decodes_many_lines_as_the_automaton_says),
         cmocka_unit_test(a_clean_text_is_one_slice),
+        cmocka_unit_test(a_clean_piece_of_a_chunk_is_one_slice_whatever_its_dots),
         cmocka_unit_test(a_stuffed_line_is_one_step),
         cmocka_unit_test(a_copied_decoder_takes_the_same_step_again),
         cmocka_unit_test(an_undecided_tail_stays_with_the_caller),

@@ -1,6 +1,8 @@
 /* The command writer (RFC 5321 4.1.1): what it writes, and that nothing else gets out. */
 #include "table.h"
 
+#include "plain.h"
+
 enum { ROOM = 80000 };
 
 static const unsigned char untouched = 0xAA;
@@ -891,6 +893,92 @@ static void lines_end_at_the_limit_of_their_verb(void **state)
     assert_int_equal(ehlo_auth_response_write(response, out, sizeof(out), &len), EHLO_ERR_SPACE);
 }
 
+/* -- quick looks ------------------------------------------------------------------------------------ */
+
+static void assert_written_as_parsed(ehlo_str mailbox)
+{
+    ehlo_mail_command mail = { .mailbox = mailbox };
+    ehlo_path path;
+    ehlo_fault parsed;
+    ehlo_fault written;
+    size_t len;
+    int expected = ehlo_mailbox_parse(mailbox, 0, &path, &parsed);
+    int result = ehlo_mail_write(&mail, out, sizeof(out), &len, &written);
+    int is_same = (result == EHLO_OK) == (expected == EHLO_OK) && written.rule == parsed.rule;
+    if (!is_same || written.offset != parsed.offset) fail_msg("\"%.*s\"", (int)mailbox.len, mailbox.ptr);
+}
+
+/* [C18] Every string of up to six of these. */
+static void every_short_mailbox_is_written_as_it_parses(void **state)
+{
+    (void)state;
+    static const char octets[] = "a.-@>_\"";
+    enum { KINDS = sizeof(octets) - 1 };
+    for (size_t len = 1, count = KINDS; len <= 6; len++, count *= KINDS) {
+        for (size_t number = 0; number < count; number++) {
+            char text[6];
+            for (size_t i = 0, rest = number; i < len; i++, rest /= KINDS) text[i] = octets[rest % KINDS];
+            assert_written_as_parsed(ehlo_str_make(text, len));
+        }
+    }
+}
+
+/* [C50] [C51] */
+static void a_mailbox_is_written_as_it_parses_around_each_limit(void **state)
+{
+    (void)state;
+    char text[400];
+    for (size_t local = 60; local < 70; local++) {
+        for (size_t domain = 60; domain < 270; domain++) {
+            memset(text, 'a', sizeof(text));
+            text[local] = '@';
+            for (size_t dot = 63; dot < domain; dot += 64) text[local + 1 + dot] = '.';
+            assert_written_as_parsed(ehlo_str_make(text, local + 1 + domain));
+            memset(text + local + 1, 'a', domain);
+            assert_written_as_parsed(ehlo_str_make(text, local + 1 + domain));
+        }
+    }
+}
+
+/* [C45] */
+static void an_octet_that_is_not_plain_is_seen_wherever_it_stands(void **state)
+{
+    (void)state;
+    enum { LONGEST = 70 };
+    char octets[LONGEST];
+    memset(octets, ' ', sizeof(octets));
+    for (size_t len = 0; len <= LONGEST; len++) {
+        char *text = guard_copy(octets, len);
+        assert_true(ehlo_chars_are_plain(ehlo_str_make(text, len)));
+        for (size_t at = 0; at < len; at++) {
+            for (int octet = 0; octet < 256; octet++) {
+                text[at] = (char)octet;
+                int is_plain = octet >= 0x20 && octet <= 0x7E;
+                if (ehlo_chars_are_plain(ehlo_str_make(text, len)) != is_plain) fail_msg("%zu %zu %d", len, at, octet);
+            }
+            text[at] = at % 2 == 0 ? '~' : ' ';
+        }
+        guard_free(text, len);
+    }
+}
+
+static void the_first_octet_above_ascii_is_found_wherever_it_stands(void **state)
+{
+    (void)state;
+    enum { LONGEST = 200 };
+    char octets[LONGEST];
+    memset(octets, 0x7F, sizeof(octets));
+    for (size_t len = 0; len <= LONGEST; len++) {
+        char *text = guard_copy(octets, len);
+        assert_int_equal(ehlo_chars_find_high(ehlo_str_make(text, len)), len);
+        for (size_t at = len; at-- > 0;) {
+            text[at] = (char)0x80; /* and so are those behind it */
+            assert_int_equal(ehlo_chars_find_high(ehlo_str_make(text, len)), at);
+        }
+        guard_free(text, len);
+    }
+}
+
 /* Every parameter at its longest is a line that is allowed. */
 static void all_parameters_at_once_fit_in_a_line(void **state)
 {
@@ -940,6 +1028,10 @@ int main(void)
         cmocka_unit_test(over_long_text_is_refused_whole),
         cmocka_unit_test(a_line_that_does_not_fit_is_not_begun_and_says_what_it_needs),
         cmocka_unit_test(lines_end_at_the_limit_of_their_verb),
+        cmocka_unit_test(every_short_mailbox_is_written_as_it_parses),
+        cmocka_unit_test(a_mailbox_is_written_as_it_parses_around_each_limit),
+        cmocka_unit_test(an_octet_that_is_not_plain_is_seen_wherever_it_stands),
+        cmocka_unit_test(the_first_octet_above_ascii_is_found_wherever_it_stands),
         cmocka_unit_test(all_parameters_at_once_fit_in_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

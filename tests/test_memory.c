@@ -11,47 +11,10 @@
 
 #include <ehlo/server.h>
 
+#include "arena.h"
 #include "bench/lone_session.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-enum { ALIGNMENT = _Alignof(max_align_t), CANARY = 0x5A };
-
-/* -- memory that tells ------------------------------------------------------------------------------ */
-
-/* len octets, aligned for anything, flush against an unreadable page but for what alignment needs; what lies
- * around them on their pages is checked when they are given back. */
-typedef struct arena {
-    char *page;  /* of guard_copy */
-    char *start; /* of the len octets */
-    size_t len;
-    size_t room;
-} arena;
-
-static arena arena_new(size_t len)
-{
-    arena a = { .len = len, .room = guard_room(len + ALIGNMENT) };
-    char *canaries = malloc(a.room);
-    assert_non_null(canaries);
-    memset(canaries, CANARY, a.room);
-    a.page = guard_copy(canaries, a.room);
-    a.start = a.page + (a.room - len) / ALIGNMENT * ALIGNMENT;
-    free(canaries);
-    return a;
-}
-
-static void assert_canaries(const char *from, const char *to)
-{
-    for (; from < to; from++) assert_int_equal(*from, CANARY);
-}
-
-static void arena_free(arena *a)
-{
-    assert_canaries(a->page, a->start);
-    assert_canaries(a->start + a->len, a->page + a->room);
-    guard_free(a->page, a->room);
-    memset(a, 0, sizeof *a);
-}
 
 /* -- clients, and the application that serves them -------------------------------------------------- */
 
@@ -403,7 +366,7 @@ static void a_thousand_idle_sessions_hold_their_own_octets_alone(void **state) /
     size_t each = ehlo_server_size(h.service);
     arena memory = arena_new(each * SESSIONS);
     (void)state;
-    assert_int_equal(each % ALIGNMENT, 0);
+    assert_int_equal(each % ARENA_ALIGNMENT, 0);
     for (size_t i = 0; i < SESSIONS; i++) {
         client *c = current = &clients[i];
         memset(c, 0, sizeof *c);

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <ehlo/transaction.h>
+
 #include "bench/lone_session.h"
 
 static char readme[65536];
@@ -268,6 +270,187 @@ static void the_times_of_answers_and_of_peers_that_do_not_read_are_as_told(void 
     assert_int_equal(deadline_with(&stuck), number("a peer that does not read", 0) * 60000);
 }
 
+/* -- clients ---------------------------------------------------------------------------------------- */
+
+/* A client whose transport takes all or nothing; its clock stands at 0. */
+typedef struct lone_client {
+    ehlo_client *client;
+    ehlo_client_config config;
+    void *memory;
+    char *block;
+    size_t lent; /* octets of it */
+    int stuck;
+} lone_client;
+
+static void *client_lend(size_t len, void *ctx)
+{
+    lone_client *lone = ctx;
+    lone->lent = len;
+    lone->block = lone_allocate(len);
+    return lone->block;
+}
+
+static void client_give(void *mem, size_t len, void *ctx)
+{
+    (void)len, (void)ctx;
+    free(mem);
+}
+
+static int client_write(ehlo_client *c, const ehlo_str *parts, size_t n, size_t *taken, void *user)
+{
+    (void)c;
+    *taken = 0;
+    for (size_t i = 0; i < n && !((lone_client *)user)->stuck; i++) *taken += parts[i].len;
+    return 0;
+}
+
+static void client_open(lone_client *lone, int lender)
+{
+    static const ehlo_client_callbacks callbacks = { .write = client_write };
+    memset(lone, 0, sizeof *lone);
+    lone->config.name = ehlo_str_from("client.example");
+    if (lender) lone->config.lender = (ehlo_lender){ .lend = client_lend, .give = client_give, .ctx = lone };
+    size_t size = ehlo_client_size(&lone->config);
+    lone->memory = lone_allocate(size);
+    assert_int_equal(ehlo_client_init(&lone->client, lone->memory, size, &lone->config, &callbacks, lone), EHLO_OK);
+    assert_int_equal(ehlo_client_start(lone->client, 0, NULL, NULL), EHLO_OK);
+}
+
+static void client_close(lone_client *lone)
+{
+    assert_int_equal(ehlo_client_close(lone->client), EHLO_OK);
+    free(lone->memory);
+}
+
+static void client_hears(lone_client *lone, const char *text)
+{
+    size_t used;
+    assert_int_equal(ehlo_client_feed(lone->client, 0, text, strlen(text), &used), EHLO_OK);
+}
+
+static void client_says(lone_client *lone, ehlo_verb verb, const char *argument)
+{
+    ehlo_str text = ehlo_str_from(argument);
+    assert_int_equal(ehlo_client_command(lone->client, verb, text, NULL, NULL, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_flush(lone->client, 0), EHLO_OK);
+}
+
+/* One that may send mail. */
+static void client_greet(lone_client *lone)
+{
+    client_open(lone, 1);
+    client_hears(lone, "220 mx.example\r\n");
+    assert_int_equal(ehlo_client_hello(lone->client, NULL, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_flush(lone->client, 0), EHLO_OK);
+    client_hears(lone, "250-mx.example\r\n250 PIPELINING\r\n");
+}
+
+static size_t client_size(int lender)
+{
+    lone_client lone;
+    client_open(&lone, lender);
+    size_t size = ehlo_client_size(&lone.config);
+    client_close(&lone);
+    return size;
+}
+
+static void the_memory_of_a_client_is_as_told(void **state)
+{
+    lone_client lone;
+    size_t name = strlen("client.example");
+    (void)state;
+    assert_int_equal(client_size(1) - name, number("a client session's memory, with a lender", 0));
+    assert_int_equal(client_size(0) - name, number("a client session's memory, without", 0));
+    assert_true(client_size(1) <= 1024);
+    assert_true(client_size(0) <= 3072);
+    client_greet(&lone);
+    assert_int_equal(lone.lent, number("its output block, lent while commands wait", 0));
+    client_close(&lone);
+    assert_int_equal(ehlo_transaction_size(), number("a transaction's memory", 0));
+}
+
+/* A greeting of so many octets and lines is taken. */
+static int takes_greeting(size_t octets, size_t lines)
+{
+    lone_client lone;
+    size_t used;
+    char *text = lone_allocate(octets), *at = text;
+    memset(text, 'x', octets);
+    for (size_t i = 1; i < lines; i++, at += 6) memcpy(at, "220-\r\n", 6);
+    memcpy(at, "220 ", 4);
+    memcpy(text + octets - 2, "\r\n", 2);
+    client_open(&lone, 1);
+    assert_int_equal(ehlo_client_feed(lone.client, 0, text, octets, &used), EHLO_OK);
+    int taken = !(ehlo_client_wants(lone.client) & EHLO_WANT_CLOSE);
+    client_close(&lone);
+    free(text);
+    return taken;
+}
+
+static void the_longest_reply_to_a_client_is_as_told(void **state)
+{
+    lone_client lone;
+    size_t octets = number("a reply to a client", 0), lines = number("a reply to a client", 1);
+    (void)state;
+    client_open(&lone, 1);
+    assert_int_equal(ehlo_client_input_min(lone.client), octets);
+    client_close(&lone);
+    assert_true(takes_greeting(octets, 1));
+    assert_false(takes_greeting(octets + 1, 1));
+    assert_true(takes_greeting(lines * 6, lines));
+    assert_false(takes_greeting((lines + 1) * 6, lines + 1));
+}
+
+static void the_window_of_a_client_is_as_told(void **state)
+{
+    lone_client lone;
+    ehlo_rcpt_command rcpt = { .mailbox = ehlo_str_from("b@c") };
+    size_t most = number("commands that wait for replies", 0);
+    (void)state;
+    client_greet(&lone);
+    for (size_t i = 0; i < most; i++) {
+        assert_int_equal(ehlo_client_rcpt(lone.client, &rcpt, NULL, NULL, NULL), EHLO_OK);
+        assert_int_equal(ehlo_client_flush(lone.client, 0), EHLO_OK);
+    }
+    assert_int_equal(ehlo_client_rcpt(lone.client, &rcpt, NULL, NULL, NULL), EHLO_ERR_FULL);
+    client_close(&lone);
+}
+
+static void assert_deadline(const lone_client *lone, const char *what, size_t unit_ms)
+{
+    assert_int_equal(ehlo_client_deadline(lone->client), number(what, 0) * unit_ms);
+}
+
+static void the_times_of_a_client_are_as_told(void **state)
+{
+    lone_client lone;
+    size_t used;
+    (void)state;
+    client_open(&lone, 1);
+    assert_deadline(&lone, "the greeting, the reply to a command", 60000);
+    client_close(&lone);
+    client_greet(&lone);
+    client_says(&lone, EHLO_VERB_MAIL, "FROM:<>");
+    assert_deadline(&lone, "the greeting, the reply to a command", 60000);
+    client_says(&lone, EHLO_VERB_RCPT, "TO:<b@c>");
+    client_hears(&lone, "250 OK\r\n250 OK\r\n");
+    client_says(&lone, EHLO_VERB_DATA, "");
+    assert_deadline(&lone, "the reply to DATA", 60000);
+    client_hears(&lone, "354 Go on\r\n");
+    assert_int_equal(ehlo_client_message(lone.client, 1, NULL, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_push(lone.client, 0, "x\r\n", 3, 1, &used), EHLO_OK);
+    assert_deadline(&lone, "the reply to a message", 60000);
+    client_hears(&lone, "250 OK\r\n");
+    client_says(&lone, EHLO_VERB_QUIT, "");
+    assert_deadline(&lone, "the reply to QUIT", 1000);
+    client_close(&lone);
+    client_greet(&lone);
+    lone.stuck = 1;
+    client_says(&lone, EHLO_VERB_NOOP, "");
+    assert_deadline(&lone, "a server that does not read", 60000);
+    client_close(&lone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +463,10 @@ int main(void)
         cmocka_unit_test(the_patience_with_bad_and_idle_commands_is_as_told),
         cmocka_unit_test(the_times_of_commands_and_messages_are_as_told),
         cmocka_unit_test(the_times_of_answers_and_of_peers_that_do_not_read_are_as_told),
+        cmocka_unit_test(the_memory_of_a_client_is_as_told),
+        cmocka_unit_test(the_longest_reply_to_a_client_is_as_told),
+        cmocka_unit_test(the_window_of_a_client_is_as_told),
+        cmocka_unit_test(the_times_of_a_client_are_as_told),
     };
     return cmocka_run_group_tests(tests, read_readme, NULL);
 }

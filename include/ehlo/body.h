@@ -1,11 +1,13 @@
-/* ehlo/body.h - message bodies on the wire: the dot-stuffed text of DATA, decoded and encoded.
+/* ehlo/body.h - message bodies on the wire: the dot-stuffed text of DATA, decoded and encoded, and text for BDAT.
  *
  * Both directions give the same result however the octets are cut. Nothing is copied: what comes out is a
  * series of slices, each of them a view into the caller's buffer or a constant of a few octets. A slice runs
  * on over any number of lines until a dot goes or comes, an octet is replaced, or the buffer ends. No octet is
  * held: an undecided CR, "." or ".CR" at the end of a buffer (two octets at most) is not consumed, and the
- * caller offers it again in front of what follows. BDAT carries octets as they are and needs none of this.
- * (RFC 5321 4.5.2, 2.3.8, 4.1.1.4.)
+ * caller offers it again in front of what follows. (RFC 5321 4.5.2, 2.3.8, 4.1.1.4.)
+ *
+ * The chunks of BDAT carry octets as they are, so nothing decodes them; ehlo_encode_counted is for a sender whose
+ * message is text all the same. (RFC 3030 2.)
  *
  * A receiver:                                       A sender:
  *
@@ -28,7 +30,8 @@
  * The message that arrives when x is encoded, and then decoded by any policy, is canon(x): x with every bare
  * LF turned into CRLF (or x refused, under reject), every bare CR into SP (or x refused, the default), and
  * then, if the result is not empty and does not end in CRLF, with CRLF added. So canon(x) = x for every x
- * that is empty or is made of whole lines without bare octets, and the empty message stays empty. */
+ * that is empty or is made of whole lines without bare octets, and the empty message stays empty. In chunks it is
+ * the same but for the end, where nothing is added. */
 #ifndef EHLO_BODY_H
 #define EHLO_BODY_H
 
@@ -113,6 +116,12 @@ EHLO_API int ehlo_encode(ehlo_encoder *encoder, const ehlo_codec *codec, const c
 /* What ends the message, after the last slice: ".CRLF" if the message ended in CRLF (or is empty), else
  * "CRLF.CRLF". Static storage. */
 EHLO_API ehlo_str ehlo_encoder_end(const ehlo_encoder *encoder);
+
+/* As ehlo_encode, but for the chunks of BDAT: no dot is added and nothing ends the message, so a slice runs on
+ * over any dots, and a message that is already its canon comes out as it is: each piece of it, but for an undecided
+ * CR, as one slice. Wherever a message is cut into chunks, one encoder goes through all of it. (RFC 3030 2.) */
+EHLO_API int ehlo_encode_counted(ehlo_encoder *encoder, const ehlo_codec *codec, const char *bytes, size_t len,
+                                 int last, size_t *used, ehlo_str *slice);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-/* ehlo/ehlo.h - everything that needs no operating system: values, grammar, DNS messages, body codec, server session.
+/* ehlo/ehlo.h - everything that needs no operating system: values, grammar, DNS messages, body codec, server
+ * session, client session, transaction.
  *
  * The event loop with its sockets and threads is apart, in <ehlo/net.h>: it needs POSIX, and libehlo-net
  * beside libehlo. */
@@ -10,5 +11,7 @@
 #include <ehlo/dns.h>
 #include <ehlo/body.h>
 #include <ehlo/server.h>
+#include <ehlo/client.h>
+#include <ehlo/transaction.h>
 
 #endif

@@ -1,4 +1,5 @@
-/* ehlo/net.h - sockets for sessions: an event loop, listeners, timers, and answers from other threads.
+/* ehlo/net.h - sockets for sessions: an event loop, listeners, outgoing connections, name look-up, timers, and answers
+ * from other threads.
  *
  * A thin wrapper: it does descriptors, left-over input, timers and threads, and nothing that the session
  * decides. It uses the public headers alone, as an application does. One loop belongs to one thread: every
@@ -6,11 +7,14 @@
  * "from any thread". Sessions that a loop hosts are moved by these functions alone: after ehlo_server_answer or
  * ehlo_server_resume, called past the loop, it would not look at the session anew. POSIX.
  *
- * Order: service, loop, listeners, connections, timers, from any thread, limits. */
+ * Order: service, loop, listeners, connections, resolver, sending, timers, from any thread, limits. */
 #ifndef EHLO_NET_H
 #define EHLO_NET_H
 
+#include <ehlo/client.h>
+#include <ehlo/dns.h>
 #include <ehlo/server.h>
+#include <ehlo/transaction.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -101,6 +105,131 @@ EHLO_API void *ehlo_conn_ctx(const ehlo_server *s); /* ehlo_listen_config.ctx */
 EHLO_API ehlo_server *ehlo_loop_server(ehlo_loop *loop, ehlo_conn_id id);
 /* Connections open now. */
 EHLO_API size_t ehlo_loop_connections(const ehlo_loop *loop);
+
+/* -- resolver --------------------------------------------------------------------------------------- */
+
+/* Asks recursive DNS servers over UDP, and over TCP what did not fit, without blocking its loop. It caches nothing. */
+typedef struct ehlo_resolver ehlo_resolver;
+typedef struct ehlo_lookup ehlo_lookup;
+
+typedef struct ehlo_resolver_config {
+    const ehlo_address *servers; /* asked in order; copied; port 0: 53 */
+    size_t nservers;             /* 0: those of resolv_file, or 127.0.0.1:53 if it names none; 8 at most are used */
+    ehlo_str resolv_file;        /* "/etc/resolv.conf"; read where nservers is 0. Names are absolute: its search list is
+                                    not used */
+    ehlo_str hosts_file;         /* "/etc/hosts" */
+    uint32_t try_ms;             /* for one answer of one server; 0: the timeout option of resolv_file, or 5000 */
+    uint32_t tries;              /* rounds over all servers; 0: the attempts option of resolv_file, or 2 */
+} ehlo_resolver_config;
+
+/* cfg may be NULL. The files are read now; one that cannot be read is as if it were empty. EHLO_ERR_MEMORY;
+ * EHLO_ERR_ARG: a server of no family. */
+#define ehlo_resolver_new(resolver, loop, cfg)                                                                         \
+    ehlo_resolver_new_sized((resolver), (loop), (cfg), sizeof(ehlo_resolver_config))
+EHLO_API int ehlo_resolver_new_sized(ehlo_resolver **resolver, ehlo_loop *loop, const ehlo_resolver_config *cfg,
+                                     size_t cfg_size);
+/* Before its loop; from a look-up's function too. Look-ups that run are dropped: their functions are not called. NULL is
+ * fine. */
+EHLO_API void ehlo_resolver_free(ehlo_resolver *resolver);
+
+/* The addresses of a host: status is FOUND with n > 0 of them, both families interleaved, IPv6 first, port 0; NODATA:
+ * the name exists, without any; NXDOMAIN: it does not exist; FAILED: it cannot be known for now. Where one family was
+ * found, that is enough; else the servers have to have told of both. At most 16 of each family. Addresses live for the
+ * call. */
+typedef void (*ehlo_on_addresses)(ehlo_loop *loop, ehlo_dns_status status, const ehlo_address *addresses, size_t n,
+                                  void *arg);
+
+/* Looks up A and AAAA of host: a name, or an address as text or literal, which is its own answer; names in the hosts
+ * file are answered from there, and localhost with the loopback addresses (RFC 6761 6.3). Calls fn once, from the loop,
+ * never from inside this call. *lookup (may be NULL) is valid until then. EHLO_ERR_ARG: host is no name; EHLO_ERR_MEMORY. */
+EHLO_API int ehlo_resolve(ehlo_resolver *resolver, ehlo_str host, ehlo_on_addresses fn, void *arg,
+                          ehlo_lookup **lookup);
+/* No more; fn is not called. From anywhere on the loop's thread, the functions of other look-ups among it. */
+EHLO_API void ehlo_lookup_cancel(ehlo_lookup *lookup);
+
+/* -- sending ---------------------------------------------------------------------------------------- */
+
+/* Where mail may go. */
+typedef struct ehlo_host {
+    ehlo_str name; /* a name, or an address as text or literal */
+    uint16_t port; /* 0: 25; with LMTP it has to be said */
+} ehlo_host;
+
+/* How to reach a server. Zero members mean the default. All of it is copied. */
+typedef struct ehlo_connect_config {
+    /* Tried in order, each with its addresses in turn, until one greets and takes our hello. Required. */
+    const ehlo_host *hosts;
+    size_t nhosts;
+    /* Settings of the session; without a lender, it is the loop's. Required. EHLO_CLIENT_LMTP and port 25 is
+     * EHLO_ERR_ARG (RFC 2033 5). */
+    const ehlo_client_config *client;
+    /* Of the same loop; outlives the connection. NULL: the loop's own, over the system's files. */
+    ehlo_resolver *resolver;
+    /* Our end; family NONE: the system's choice; port 0: any. Servers of the other family are passed over. */
+    ehlo_address local;
+    uint32_t connect_ms;    /* for one address to accept the connection; 30000 */
+    uint32_t addresses_max; /* tried of one host; 8 */
+} ehlo_connect_config;
+
+/* Why no server could be reached: of all that failed what leaves most hope, and of several such the last. */
+typedef struct ehlo_failure {
+    ehlo_stage stage;        /* RESOLVE, CONNECT, GREETING, HELLO */
+    ehlo_outcome outcome;    /* for a message: NOT_SENT, then DEFERRED, then REJECTED, where all servers say so */
+    size_t host;             /* index of the server */
+    ehlo_address address;    /* family NONE before CONNECT */
+    int error;               /* errno of CONNECT, or 0 */
+    ehlo_dns_status dns;     /* of RESOLVE; that is NOT_SENT, whatever it is: names can be mended */
+    const ehlo_reply *reply; /* of GREETING and HELLO, if there was one; lives for the call */
+    ehlo_str problem;        /* in words; static storage */
+} ehlo_failure;
+
+/* Any may be NULL but on_ready. */
+typedef struct ehlo_connect_callbacks {
+    /* The server has taken our hello: transactions may start, from here too. c lives until on_closed. */
+    void (*on_ready)(ehlo_client *c, void *user);
+    /* No server could be reached; nothing was sent. Once, last, instead of on_ready. */
+    void (*on_failed)(ehlo_loop *loop, const ehlo_failure *failure, void *user);
+    /* The session has ended; every completion has run. Once, last. reason: ehlo_close. */
+    void (*on_closed)(ehlo_client *c, int reason, void *user);
+    void (*on_capability)(ehlo_client *c, ehlo_str keyword, ehlo_str args, void *user);      /* see client.h */
+    void (*on_trace)(ehlo_client *c, int direction, ehlo_str bytes, int secret, void *user); /* see client.h */
+} ehlo_connect_callbacks;
+
+/* Connects, greets and says hello, without blocking. *id (may be NULL) names the connection from now on. The callbacks
+ * never run inside this call. Once the loop is to stop, what is still sought fails, sessions say QUIT when nothing is
+ * under way, and this is EHLO_ERR_STATE. EHLO_ERR_ARG, EHLO_ERR_MEMORY, EHLO_ERR_SYSTEM. */
+#define ehlo_loop_connect(loop, cfg, callbacks, user, id)                                                              \
+    ehlo_loop_connect_sized((loop), (cfg), sizeof(ehlo_connect_config), (callbacks), sizeof(ehlo_connect_callbacks),   \
+                            (user), (id))
+EHLO_API int ehlo_loop_connect_sized(ehlo_loop *loop, const ehlo_connect_config *cfg, size_t cfg_size,
+                                     const ehlo_connect_callbacks *callbacks, size_t callbacks_size, void *user,
+                                     ehlo_conn_id *id);
+/* The session behind an id, NULL if it is gone or not ready yet. */
+EHLO_API ehlo_client *ehlo_loop_client(ehlo_loop *loop, ehlo_conn_id id);
+/* Gives up, whatever it has come to: the session is lost and closed, or on_failed comes, from inside this call. From a
+ * callback of that session: EHLO_ERR_REENTRY. A gone id is fine. */
+EHLO_API int ehlo_loop_disconnect(ehlo_loop *loop, ehlo_conn_id id);
+EHLO_API ehlo_loop *ehlo_client_loop(const ehlo_client *c);
+EHLO_API ehlo_conn_id ehlo_client_number(const ehlo_client *c);
+/* Acts on what was called outside the callbacks of this session: commands, transactions. Inside them it need not be
+ * called, and does nothing; inside those of another session it is put off a little. */
+EHLO_API void ehlo_client_kick(ehlo_client *c);
+/* ehlo_transaction_push and _resume for sessions that a loop hosts. */
+EHLO_API int ehlo_loop_push(ehlo_transaction *t, const char *bytes, size_t len, int last, size_t *used);
+EHLO_API int ehlo_loop_body_ready(ehlo_transaction *t);
+
+/* Sends one message and waits: connects as cfg says, on a loop of its own (cfg->resolver must be NULL; `resolver` may be
+ * NULL), and ends with QUIT. callbacks (may be NULL) are those of the transaction; `body` may not be LATER. Returns the
+ * worst outcome (ehlo_outcome, above 0), and each recipient has its own; where no server could be reached, on_failed
+ * (may be NULL) is told why. Negative: nothing was done. EHLO_ERR_ARG, EHLO_ERR_MEMORY, EHLO_ERR_SYSTEM. */
+#define ehlo_send(cfg, resolver, envelope, callbacks, on_failed, user)                                                 \
+    ehlo_send_sized((cfg), sizeof(ehlo_connect_config), (resolver), sizeof(ehlo_resolver_config), (envelope),          \
+                    sizeof(ehlo_envelope), sizeof(ehlo_recipient), (callbacks), sizeof(ehlo_transaction_callbacks),    \
+                    (on_failed), (user))
+EHLO_API int ehlo_send_sized(const ehlo_connect_config *cfg, size_t cfg_size, const ehlo_resolver_config *resolver,
+                             size_t resolver_size, const ehlo_envelope *envelope, size_t envelope_size,
+                             size_t recipient_size, const ehlo_transaction_callbacks *callbacks, size_t callbacks_size,
+                             void (*on_failed)(ehlo_loop *loop, const ehlo_failure *failure, void *user), void *user);
 
 /* -- timers ----------------------------------------------------------------------------------------- */
 

@@ -31,20 +31,7 @@ extern "C" {
 typedef struct ehlo_service ehlo_service;
 typedef struct ehlo_server ehlo_server;
 
-/* "No limit", where 0 means the default. */
-#define EHLO_UNLIMITED UINT64_MAX
-
 /* -- settings --------------------------------------------------------------------------------------- */
-
-/* Lends output blocks, so that a session holds one only while replies wait in it. lend returns len octets
- * aligned for anything, or NULL: the session then fails with EHLO_ERR_MEMORY. give takes back what lend gave.
- * Called from inside the session's functions; a service that several threads use needs a lender that they
- * may share. */
-typedef struct ehlo_lender {
-    void *(*lend)(size_t len, void *ctx);
-    void (*give)(void *mem, size_t len, void *ctx);
-    void *ctx;
-} ehlo_lender;
 
 /* Switches of a service, or'ed in `flags`. */
 enum {
@@ -141,19 +128,6 @@ typedef enum ehlo_reset {
     EHLO_RESET_CLOSED    /* the application closed the session, or answered 421 */
 } ehlo_reset;
 
-/* Why a session ended. */
-typedef enum ehlo_close {
-    EHLO_CLOSE_QUIT = 1,
-    EHLO_CLOSE_EOF,
-    EHLO_CLOSE_LOST,
-    EHLO_CLOSE_TIMEOUT,
-    EHLO_CLOSE_LIMIT,    /* too many bad commands, an endless line, a chunk too large to drain... */
-    EHLO_CLOSE_PROTOCOL, /* input whose end can't be known; clear text behind STARTTLS */
-    EHLO_CLOSE_REFUSED,  /* a 421 of the application, or a callback that failed */
-    EHLO_CLOSE_SHUTDOWN, /* ehlo_server_shutdown */
-    EHLO_CLOSE_CLOSED    /* ehlo_server_close on a session that was still open */
-} ehlo_close;
-
 /* Commands that on_command gets. Views die with the call. */
 typedef struct ehlo_command {
     ehlo_verb verb;    /* VRFY EXPN HELP VERB ETRN XCLIENT NOOP, or UNKNOWN */
@@ -162,8 +136,6 @@ typedef struct ehlo_command {
     char option;       /* ETRN: '@', '#' or 0 */
     uint8_t utf8;      /* VRFY, EXPN: SMTPUTF8 was asked */
 } ehlo_command;
-
-enum { EHLO_TRACE_IN = 1, EHLO_TRACE_OUT = 2 };
 
 /* Called by the session, once per command and never again for the same one. Any may be NULL but write.
  *

@@ -177,6 +177,36 @@ typedef struct ehlo_tls_facts {
     uint8_t peer_verified; /* 1: the peer's certificate was verified */
 } ehlo_tls_facts;
 
+/* -- what sessions share ---------------------------------------------------------------------------- */
+
+/* "No limit", where 0 means the default. */
+#define EHLO_UNLIMITED UINT64_MAX
+
+/* Lends output blocks, so that a session holds one only while replies wait in it. lend returns len octets
+ * aligned for anything, or NULL: the session then fails with EHLO_ERR_MEMORY. give takes back what lend gave.
+ * Called from inside the session's functions; sessions of several threads need a lender that they may share. */
+typedef struct ehlo_lender {
+    void *(*lend)(size_t len, void *ctx);
+    void (*give)(void *mem, size_t len, void *ctx);
+    void *ctx;
+} ehlo_lender;
+
+/* Why a session ended. */
+typedef enum ehlo_close {
+    EHLO_CLOSE_QUIT = 1,
+    EHLO_CLOSE_EOF,
+    EHLO_CLOSE_LOST,
+    EHLO_CLOSE_TIMEOUT,
+    EHLO_CLOSE_LIMIT,    /* too many bad commands, an endless line, a chunk too large to drain, an endless reply... */
+    EHLO_CLOSE_PROTOCOL, /* input whose end can't be known; clear text behind STARTTLS; a reply that is none */
+    EHLO_CLOSE_REFUSED,  /* a 421: of a server's application, or of the server that a client talks to */
+    EHLO_CLOSE_SHUTDOWN, /* ehlo_server_shutdown */
+    EHLO_CLOSE_CLOSED    /* `close` on a session that was still open */
+} ehlo_close;
+
+/* Which way traced octets went. */
+enum { EHLO_TRACE_IN = 1, EHLO_TRACE_OUT = 2 };
+
 /* What `wants` of a session returns, or'ed. */
 enum {
     EHLO_WANT_READ = 1,    /* feed it what the peer sends */

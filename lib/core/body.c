@@ -1,4 +1,5 @@
-/* body.c - the dot-stuffed text of DATA, decoded and encoded. (RFC 5321 4.5.2)
+/* body.c - the dot-stuffed text of DATA, decoded and encoded, and the chunks of BDAT, encoded.
+ * (RFC 5321 4.5.2, RFC 3030 2)
  *
  * Both directions cut a text into plain runs and the odd octets between them. A CR is consumed only together
  * with the octet behind it, so the octet before a buffer is never a CR: "inside a line or at its start" is all
@@ -37,9 +38,12 @@ static inline int passes(const ehlo_codec *codec, char octet)
     return (octet == '\r' ? codec->bare_cr : codec->bare_lf) == EHLO_BARE_PASS;
 }
 
-/* How much of a text is one plain run from its first octet on: up to a bare octet that is not passed, a dot
- * that starts a line, an undecided CR, or the end. Whole lines and their CRLFs are plain. */
-static EHLO_ALWAYS_INLINE size_t plain_run(const ehlo_codec *codec, const char *text, size_t len)
+/* Whether a dot that starts a line means more than itself: in DATA, not in a chunk. */
+typedef enum leading_dot { DOT_IS_SPECIAL, DOT_IS_PLAIN } leading_dot;
+
+/* How much of a text is one plain run from its first octet on: up to a bare octet that is not passed, a special
+ * dot that starts a line, an undecided CR, or the end. Whole lines and their CRLFs are plain. */
+static EHLO_ALWAYS_INLINE size_t plain_run(const ehlo_codec *codec, const char *text, size_t len, leading_dot dot)
 {
     int pass_both = passes(codec, '\r') && passes(codec, '\n');
     ehlo_scan_aim aim = pass_both ? EHLO_SCAN_DOTS : EHLO_SCAN_FAULTS_AND_DOTS;
@@ -47,8 +51,11 @@ static EHLO_ALWAYS_INLINE size_t plain_run(const ehlo_codec *codec, const char *
     if (text[0] == '\n' && !passes(codec, '\n')) return 0;
     while ((at = codec->scan->find[aim](text, at + 1, len)) < len) {
         size_t bare = text[at] == '\n' ? at : at - 1;
-        if (ends_line(text, at + 1)) return at + 1;
-        if (!passes(codec, text[bare])) return bare;
+        if (ends_line(text, at + 1)) {
+            if (dot == DOT_IS_SPECIAL) return at + 1;
+        } else if (!passes(codec, text[bare])) {
+            return bare;
+        }
     }
     return text[len - 1] == '\r' ? len - 1 : len;
 }
@@ -82,9 +89,9 @@ static size_t fitting(ehlo_line_place *line, uint32_t line_max, const char *run,
 
 /* Hands out the plain run that text begins with; its size. */
 static EHLO_ALWAYS_INLINE size_t take_plain(ehlo_line_place *line, const ehlo_codec *codec, const char *text,
-                                            size_t len, ehlo_str *slice)
+                                            size_t len, leading_dot dot, ehlo_str *slice)
 {
-    size_t size = plain_run(codec, text, len);
+    size_t size = plain_run(codec, text, len, dot);
     if (codec->line_max != 0) size = fitting(line, codec->line_max, text, size);
     if (size == 0) return 0;
     line->inside = !ends_line(text, size);
@@ -149,7 +156,7 @@ static inline int decode_step(ehlo_line_place *line, const ehlo_codec *codec, co
         bytes++;
         len--;
     }
-    size = take_plain(line, codec, bytes, len, slice);
+    size = take_plain(line, codec, bytes, len, DOT_IS_SPECIAL, slice);
     if (size == 0) return decode_odd(line, codec, bytes, len, used, slice);
     *used += size;
     return EHLO_BODY_SLICE;
@@ -216,10 +223,9 @@ static int encode_odd(ehlo_line_place *line, const ehlo_codec *codec, const char
     return codec->bare_cr == EHLO_BARE_NORMALISE ? take_as_space(line, codec, used, slice) : EHLO_BODY_BARE_CR;
 }
 
-int ehlo_encode(ehlo_encoder *encoder, const ehlo_codec *codec, const char *bytes, size_t len, int last, size_t *used,
-                ehlo_str *slice)
+static EHLO_ALWAYS_INLINE int encode_step(ehlo_line_place *line, const ehlo_codec *codec, const char *bytes, size_t len,
+                                          int last, leading_dot dot, size_t *used, ehlo_str *slice)
 {
-    ehlo_line_place *line = &encoder->line;
     *used = 0;
     *slice = ehlo_str_make(NULL, 0);
     if (codec->bare_cr == EHLO_BARE_PASS || codec->bare_lf == EHLO_BARE_PASS) return EHLO_ERR_ARG;
@@ -227,14 +233,26 @@ int ehlo_encode(ehlo_encoder *encoder, const ehlo_codec *codec, const char *byte
     /* RFC 5321 4.5.2: "Before sending a line of mail text, the SMTP client checks the first character of the
      * line. If it is a period, one additional period is inserted at the beginning of the line." Being inside
      * the line from then on, the dot of the message itself is plain. */
-    if (!line->inside && bytes[0] == '.') {
+    if (dot == DOT_IS_SPECIAL && !line->inside && bytes[0] == '.') {
         line->inside = 1;
         *slice = constant_dot;
         return EHLO_BODY_SLICE;
     }
-    *used = take_plain(line, codec, bytes, len, slice);
+    *used = take_plain(line, codec, bytes, len, dot, slice);
     if (*used == 0) return encode_odd(line, codec, bytes, len, last, used, slice);
     return EHLO_BODY_SLICE;
+}
+
+int ehlo_encode(ehlo_encoder *encoder, const ehlo_codec *codec, const char *bytes, size_t len, int last, size_t *used,
+                ehlo_str *slice)
+{
+    return encode_step(&encoder->line, codec, bytes, len, last, DOT_IS_SPECIAL, used, slice);
+}
+
+int ehlo_encode_counted(ehlo_encoder *encoder, const ehlo_codec *codec, const char *bytes, size_t len, int last,
+                        size_t *used, ehlo_str *slice)
+{
+    return encode_step(&encoder->line, codec, bytes, len, last, DOT_IS_PLAIN, used, slice);
 }
 
 /* RFC 5321 4.1.1.4: "An extra <CRLF> MUST NOT be added, as that would cause an empty line to be added to the

@@ -1,6 +1,8 @@
 /* DATA and BDAT: octets to on_body, the end to on_message, refusals drained and answered in their place. */
 #include "session.h"
 
+#include "chars.h"
+
 #include <string.h>
 
 /* -- refusing --------------------------------------------------------------------------------------- */
@@ -107,19 +109,6 @@ void ehlo_session_pay_results(ehlo_server *s)
 
 /* -- delivering ------------------------------------------------------------------------------------- */
 
-/* Index of the first octet above 127. */
-static size_t find_8bit(const char *bytes, size_t len)
-{
-    size_t i = 0;
-    uint64_t word;
-    for (; i + sizeof word <= len; i += sizeof word) {
-        memcpy(&word, bytes + i, sizeof word);
-        if (word & UINT64_C(0x8080808080808080)) break;
-    }
-    while (i < len && !((unsigned char)bytes[i] & 0x80)) i++;
-    return i;
-}
-
 static size_t call_on_body(ehlo_server *s, const char *bytes, size_t len)
 {
     ehlo_reply reply = { 0, { 0, 0, 0 }, { NULL, 0 } };
@@ -153,7 +142,7 @@ static size_t acceptable(const ehlo_server *s, const char *bytes, size_t len, eh
         *why = EHLO_SAY_TOO_BIG; /* RFC 1870 6.3: whatever SIZE= said */
     }
     if ((s->service->config.flags & EHLO_SERVICE_REFUSE_8BIT) && s->state.body < EHLO_BODY_8BITMIME) {
-        size_t clean = find_8bit(bytes, ok);
+        size_t clean = ehlo_chars_find_high(ehlo_str_make(bytes, ok));
         if (clean < ok) *why = EHLO_SAY_8BIT;
         ok = clean;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "chars.h"
+#include "datetime.h"
 
 /* Builds the text of a service; with text NULL it only counts. */
 typedef struct builder {
@@ -58,11 +59,22 @@ static void end_line(builder *b, uint32_t extension)
     b->line = b->len;
 }
 
+/* One SP between words, and none elsewhere. */
+static int well_spaced(ehlo_str words)
+{
+    for (size_t i = 0; i < words.len; i++) {
+        int edge = i == 0 || i + 1 == words.len || words.ptr[i - 1] == ' ';
+        if (words.ptr[i] == ' ' && edge) return 0;
+    }
+    return 1;
+}
+
 /* One EHLO line: ehlo-keyword *( SP ehlo-param ), RFC 5321 4.1.1.1. */
 static void put_keyword(builder *b, uint32_t extension, const char *keyword, ehlo_str argument)
 {
     if (!(b->service->offer.extensions & extension)) return;
     put(b, ehlo_str_from(keyword));
+    if (!well_spaced(argument)) b->bad = 1;
     if (argument.len > 0) {
         put(b, ehlo_str_make(" ", 1));
         put(b, argument);
@@ -101,6 +113,7 @@ static void put_limits(builder *b)
 static void put_futurerelease(builder *b)
 {
     if (!(b->service->offer.extensions & EHLO_CAP_FUTURERELEASE)) return;
+    if (!ehlo_datetime_valid(b->service->config.hold_until, 1)) b->bad = 1;
     put(b, ehlo_str_from("FUTURERELEASE ")); /* RFC 4865 3 */
     put_number(b, b->service->config.hold_max);
     put(b, ehlo_str_make(" ", 1));
@@ -152,7 +165,7 @@ static void put_own_keywords(builder *b, ehlo_str lines)
         const char *nl = memchr(lines.ptr + at, '\n', lines.len - at);
         size_t len = nl == NULL ? lines.len - at : (size_t)(nl - lines.ptr) - at;
         ehlo_str line = ehlo_str_make(lines.ptr + at, len);
-        if (!begins_with_keyword(line)) b->bad = 1;
+        if (!begins_with_keyword(line) || !well_spaced(line)) b->bad = 1;
         put(b, line);
         end_line(b, 0);
         at += len + 1;

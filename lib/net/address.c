@@ -3,7 +3,12 @@
 #define _GNU_SOURCE
 #endif
 
+#include "address.h"
+
+#include "words.h"
+
 #include <ehlo/net.h>
+#include <ehlo/syntax.h>
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -22,22 +27,39 @@ static int parse_port(ehlo_str text, uint16_t *port)
     return EHLO_OK;
 }
 
+int ehlo_address_read(ehlo_str text, ehlo_address *address)
+{
+    char copy[INET6_ADDRSTRLEN];
+    uint8_t octets[sizeof address->octets] = { 0 };
+    if (text.len == 0 || text.len >= sizeof copy || memchr(text.ptr, '\0', text.len) != NULL) return EHLO_ERR_SYNTAX;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    ehlo_family family = memchr(copy, ':', text.len) != NULL ? EHLO_FAMILY_IPV6 : EHLO_FAMILY_IPV4;
+    if (inet_pton(family == EHLO_FAMILY_IPV6 ? AF_INET6 : AF_INET, copy, octets) != 1) return EHLO_ERR_SYNTAX;
+    address->family = (uint8_t)family;
+    memcpy(address->octets, octets, sizeof octets);
+    return EHLO_OK;
+}
+
+int ehlo_address_of_host(ehlo_str host, ehlo_address *address)
+{
+    ehlo_domain_kind kind;
+    if (host.len < 2 || host.ptr[0] != '[' || host.ptr[host.len - 1] != ']') return ehlo_address_read(host, address);
+    if (ehlo_domain_parse(host, 0, &kind, NULL, NULL) == EHLO_OK && kind == EHLO_DOMAIN_IPV6) {
+        host = ehlo_str_make(host.ptr + strlen("IPv6:"), host.len - strlen("IPv6:"));
+    }
+    return ehlo_address_read(ehlo_str_make(host.ptr + 1, host.len - 2), address);
+}
+
+/* Brackets keep the colons of IPv6 from that of the port. */
 static int parse_host(ehlo_str host, ehlo_address *address)
 {
-    char text[INET6_ADDRSTRLEN + 1];
     int bracketed = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
     if (bracketed) host = ehlo_str_make(host.ptr + 1, host.len - 2);
-    if (host.len >= sizeof text || memchr(host.ptr, '\0', host.len) != NULL) return EHLO_ERR_SYNTAX;
-    memcpy(text, host.ptr, host.len);
-    text[host.len] = '\0';
-    if (bracketed) {
-        address->family = EHLO_FAMILY_IPV6;
-        return inet_pton(AF_INET6, text, address->octets) == 1 ? EHLO_OK : EHLO_ERR_SYNTAX;
-    }
-    if (strcmp(text, "*") == 0) return EHLO_OK;
-    address->family = EHLO_FAMILY_IPV4;
-    const char *dotted = strcmp(text, "localhost") == 0 ? "127.0.0.1" : text;
-    return inet_pton(AF_INET, dotted, address->octets) == 1 ? EHLO_OK : EHLO_ERR_SYNTAX;
+    if (!bracketed && ehlo_word_is(host, "*")) return EHLO_OK;
+    if (!bracketed && ehlo_word_is(host, "localhost")) host = ehlo_str_from("127.0.0.1");
+    if (ehlo_address_read(host, address) != EHLO_OK) return EHLO_ERR_SYNTAX;
+    return address->family == (bracketed ? EHLO_FAMILY_IPV6 : EHLO_FAMILY_IPV4) ? EHLO_OK : EHLO_ERR_SYNTAX;
 }
 
 int ehlo_address_parse(ehlo_str text, ehlo_address *address)

@@ -15,16 +15,35 @@ static void conn_expired(ehlo_loop *loop, void *arg)
     conn->driver->expired(conn);
 }
 
-int ehlo_conn_open(ehlo_conn *conn, ehlo_loop *loop, int fd, const ehlo_conn_driver *driver)
+int ehlo_conn_register(ehlo_conn *conn, ehlo_loop *loop, const ehlo_conn_driver *driver)
 {
     conn->loop = loop;
     ehlo_conn_drive(conn, driver);
-    conn->source.fd = fd;
+    conn->source.fd = -1;
     conn->timer.due = UINT64_MAX;
     conn->timer.fn = conn_expired;
     conn->timer.arg = conn;
-    if (ehlo_slots_add(&loop->conns, conn, &conn->id) != EHLO_OK) return -1;
-    if (ehlo_poller_add(loop->poller, &conn->source, EHLO_POLL_READ) == 0) return 0;
+    return ehlo_slots_add(&loop->conns, conn, &conn->id);
+}
+
+int ehlo_conn_attach(ehlo_conn *conn, int fd)
+{
+    conn->source.fd = fd;
+    if (ehlo_poller_add(conn->loop->poller, &conn->source, EHLO_POLL_READ) == 0) return 0;
+    conn->source.fd = -1;
+    return -1;
+}
+
+int ehlo_conn_detach(ehlo_conn *conn)
+{
+    ehlo_stash_keep(&conn->stash, NULL, 0);
+    return ehlo_loop_release_source(conn->loop, &conn->source);
+}
+
+int ehlo_conn_open(ehlo_conn *conn, ehlo_loop *loop, int fd, const ehlo_conn_driver *driver)
+{
+    if (ehlo_conn_register(conn, loop, driver) != EHLO_OK) return -1;
+    if (ehlo_conn_attach(conn, fd) == 0) return 0;
     ehlo_slots_remove(&loop->conns, conn->id);
     return -1;
 }
@@ -36,7 +55,7 @@ void ehlo_conn_close(ehlo_conn *conn)
     ehlo_timers_stop(&loop->timers, &conn->timer);
     ehlo_slots_remove(&loop->conns, conn->id);
     conn->driver->closed(conn);
-    ehlo_loop_close_source(loop, &conn->source);
+    if (conn->source.fd >= 0) ehlo_loop_close_source(loop, &conn->source);
     ehlo_loop_free_later(loop, &conn->source);
 }
 

@@ -27,8 +27,14 @@ struct ehlo_conn {
     uint32_t drained; /* octets that a lingering close has thrown away */
 };
 
-/* Takes over fd, watches it for reading, and gives an id. conn is zeroed memory from malloc at the start of
- * its block, which the loop frees; source is its first member. Negative: nothing was done, errno. */
+/* Gives an id to a connection that has no descriptor yet. conn is zeroed memory from malloc at the start of its block,
+ * which the loop frees; source is its first member. EHLO_ERR_MEMORY: nothing was done. */
+int ehlo_conn_register(ehlo_conn *conn, ehlo_loop *loop, const ehlo_conn_driver *driver);
+/* Takes over fd and watches it for reading. Negative: nothing was done, errno. */
+int ehlo_conn_attach(ehlo_conn *conn, int fd);
+/* Gives the descriptor back. */
+int ehlo_conn_detach(ehlo_conn *conn);
+/* Registers and attaches. */
 int ehlo_conn_open(ehlo_conn *conn, ehlo_loop *loop, int fd, const ehlo_conn_driver *driver);
 void ehlo_conn_close(ehlo_conn *conn);
 static inline void ehlo_conn_drive(ehlo_conn *conn, const ehlo_conn_driver *driver)

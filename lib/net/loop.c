@@ -75,9 +75,11 @@ void ehlo_loop_free(ehlo_loop *loop)
 {
     if (loop == NULL) return;
     ehlo_loop *outer = ehlo_loop_enter(loop);
+    loop->stop_seen = 0; /* what is called now begins nothing new */
     close_listeners(loop);
     end_connections(loop);
     while (loop->inbox.first != NULL) ehlo_inbox_run(&loop->inbox, loop);
+    if (loop->resolver != NULL) loop->resolver_free(loop->resolver);
     ehlo_loop_leave(loop, outer);
     ehlo_inbox_close(&loop->inbox);
     ehlo_poller_free(loop->poller);
@@ -122,11 +124,17 @@ void ehlo_loop_free_later(ehlo_loop *loop, ehlo_source *source)
     loop->dead = source;
 }
 
+int ehlo_loop_release_source(ehlo_loop *loop, ehlo_source *source)
+{
+    int fd = source->fd;
+    ehlo_poller_remove(loop->poller, source);
+    source->fd = -1;
+    return fd;
+}
+
 void ehlo_loop_close_source(ehlo_loop *loop, ehlo_source *source)
 {
-    ehlo_poller_remove(loop->poller, source);
-    close(source->fd);
-    source->fd = -1;
+    close(ehlo_loop_release_source(loop, source));
 }
 
 /* -- rounds ----------------------------------------------------------------------------------------- */

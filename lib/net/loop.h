@@ -24,6 +24,8 @@ struct ehlo_loop {
     int stop_seen;      /* the grace that was acted upon; -1: none */
     atomic_int stop_ms; /* the grace that was asked for; -1: none */
     ehlo_timer grace;
+    ehlo_resolver *resolver;                        /* over the system's files; NULL until it is needed */
+    void (*resolver_free)(ehlo_resolver *resolver); /* set with it: who only serves is linked without a resolver */
 };
 
 /* Around all that runs callbacks: takes the time, makes the loop the one this thread is in, and at last frees what
@@ -41,7 +43,9 @@ int ehlo_loop_inside(const ehlo_loop *loop);
 /* Runs timer until due, at the earliest a millisecond from now: a round must end. EHLO_ERR_MEMORY. */
 int ehlo_loop_time(ehlo_loop *loop, ehlo_timer *timer, uint64_t due);
 
-/* No more events from it; its descriptor is closed. */
+/* No more events from it; gives its descriptor back. */
+int ehlo_loop_release_source(ehlo_loop *loop, ehlo_source *source);
+/* The same, and its descriptor is closed. */
 void ehlo_loop_close_source(ehlo_loop *loop, ehlo_source *source);
 /* Frees the memory that starts at source, which is closed, after this round. */
 void ehlo_loop_free_later(ehlo_loop *loop, ehlo_source *source);

@@ -34,6 +34,11 @@ static void give(void *mem, size_t len, void *ctx)
     kept.len = len;
 }
 
+ehlo_lender ehlo_lender_or_kept(ehlo_lender lender)
+{
+    return lender.lend != NULL ? lender : (ehlo_lender){ .lend = lend, .give = give };
+}
+
 void ehlo_lender_forget(void)
 {
     free(kept.mem);
@@ -61,7 +66,7 @@ int ehlo_net_service_new_sized(ehlo_service **service, const ehlo_service_config
     memcpy(&own_cfg, cfg, cfg_size < sizeof own_cfg ? cfg_size : sizeof own_cfg);
     memcpy(&own_callbacks, callbacks, callbacks_size < sizeof own_callbacks ? callbacks_size : sizeof own_callbacks);
     own_callbacks.write = ehlo_serve_write;
-    if (own_cfg.lender.lend == NULL) own_cfg.lender = (ehlo_lender){ .lend = lend, .give = give };
+    own_cfg.lender = ehlo_lender_or_kept(own_cfg.lender);
     return service_new(service, &own_cfg, &own_callbacks);
 }
 

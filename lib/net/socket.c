@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* A gathering write takes this many parts at most; the session offers the rest again. */
-enum { PARTS_MAX = 16 };
+enum { PARTS_MAX = 128 };
 
 typedef union any_address {
     struct sockaddr any;
@@ -82,12 +82,13 @@ static int close_with_errno(int fd)
     return -1;
 }
 
-static int open_stream(int family)
+/* type: SOCK_STREAM or SOCK_DGRAM. */
+static int open_socket(int family, int type)
 {
 #if defined(__linux__) && !defined(EHLO_NET_POLL)
-    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 #else
-    int fd = socket(family, SOCK_STREAM, 0);
+    int fd = socket(family, type, 0);
     return fd < 0 || set_flags(fd) == 0 ? fd : close_with_errno(fd);
 #endif
 }
@@ -107,7 +108,7 @@ static int listen_on(const ehlo_address *address, int both_families, int backlog
 {
     any_address name;
     socklen_t len = address_out(address, &name);
-    int fd = open_stream(name.any.sa_family);
+    int fd = open_socket(name.any.sa_family, SOCK_STREAM);
     if (fd < 0) return -1;
     if (turn_on(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0) return close_with_errno(fd);
     if (share_port && share(fd) != 0) return close_with_errno(fd);
@@ -143,6 +144,45 @@ int ehlo_socket_accept(int listener, ehlo_address *remote)
     turn_on(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* replies leave whole: there is nothing to wait for */
     *remote = address_in(&name);
     return fd;
+}
+
+/* Addresses in use by connections that are over are free to take. */
+static int bind_local(int fd, const ehlo_address *local)
+{
+    any_address name;
+    if (local->family == EHLO_FAMILY_NONE) return 0;
+    socklen_t len = address_out(local, &name);
+    return turn_on(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 && bind(fd, &name.any, len) == 0 ? 0 : -1;
+}
+
+int ehlo_socket_connect(const ehlo_address *remote, const ehlo_address *local, int *fd)
+{
+    any_address name;
+    socklen_t len = address_out(remote, &name);
+    *fd = open_socket(name.any.sa_family, SOCK_STREAM);
+    if (*fd < 0) return -1;
+    turn_on(*fd, IPPROTO_TCP, TCP_NODELAY, 1); /* what is written is whole: there is nothing to wait for */
+    if (bind_local(*fd, local) == 0) {
+        if (connect(*fd, &name.any, len) == 0) return 0;
+        if (errno == EINPROGRESS || errno == EINTR) return 1;
+    }
+    *fd = close_with_errno(*fd);
+    return -1;
+}
+
+int ehlo_socket_error(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
+}
+
+int ehlo_socket_datagram(const ehlo_address *remote)
+{
+    any_address name;
+    socklen_t len = address_out(remote, &name);
+    int fd = open_socket(name.any.sa_family, SOCK_DGRAM);
+    return fd < 0 || connect(fd, &name.any, len) == 0 ? fd : close_with_errno(fd);
 }
 
 ehlo_address ehlo_socket_local(int fd)

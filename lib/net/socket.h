@@ -15,6 +15,14 @@
 int ehlo_socket_listen(const ehlo_address *address, int backlog, int share_port);
 /* The next connection, or -1 with errno. */
 int ehlo_socket_accept(int listener, ehlo_address *remote);
+/* Begins a connection from local (family NONE: the system's choice). 0: it is there; 1: under way, and *fd gets
+ * writable when it is there or has failed, which ehlo_socket_error tells; -1 with errno: *fd is -1. */
+int ehlo_socket_connect(const ehlo_address *remote, const ehlo_address *local, int *fd);
+/* What became of a connection under way, or of what was sent before: 0, or an errno, which is told once. */
+int ehlo_socket_error(int fd);
+/* A descriptor for datagrams to remote, which receives from there alone, or -1 with errno. Its port is the system's
+ * choice. */
+int ehlo_socket_datagram(const ehlo_address *remote);
 /* Our end; family NONE if it can't be told. */
 ehlo_address ehlo_socket_local(int fd);
 

@@ -42,30 +42,6 @@ int ehlo_chars_equal_nocase(ehlo_str a, ehlo_str b)
     return a.len == b.len && ehlo_chars_start_nocase(a, b);
 }
 
-/* What the top bits of each place say: one is set if any octet is not one of 0x20 to 0x7E. The lowest such octet
- * always shows, for no borrow or carry can reach it from below. */
-static uint64_t scan_octets(const char *octets, size_t len)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word = 0x20 * ones;
-    memcpy(&word, octets, len);
-    return word | (word - 0x20 * ones) | (word + ones);
-}
-
-/* The last step may overlap the one before. */
-int ehlo_chars_are_plain(ehlo_str text)
-{
-    const size_t step = sizeof(uint64_t);
-    uint64_t bad = 0;
-    if (text.len < step) {
-        bad = text.len > 0 ? scan_octets(text.ptr, text.len) : 0;
-    } else {
-        for (size_t at = 0; at < text.len - step; at += step) bad |= scan_octets(text.ptr + at, step);
-        bad |= scan_octets(text.ptr + text.len - step, step);
-    }
-    return (bad & UINT64_C(0x8080808080808080)) == 0;
-}
-
 int ehlo_chars_are_atom(ehlo_str text)
 {
     size_t at = 0;
@@ -73,9 +49,24 @@ int ehlo_chars_are_atom(ehlo_str text)
     return at == text.len && at > 0;
 }
 
+/* 1 if one of so many words of octets holds an octet above 127. */
+static EHLO_ALWAYS_INLINE int words_have_high(const char *octets, size_t words)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < words; i++) {
+        uint64_t word;
+        memcpy(&word, octets + i * sizeof(word), sizeof(word));
+        any |= word;
+    }
+    return (any & UINT64_C(0x8080808080808080)) != 0;
+}
+
 size_t ehlo_chars_find_high(ehlo_str text)
 {
+    enum { WORD = sizeof(uint64_t), BLOCK = 8 * WORD };
     size_t i = 0;
+    while (text.len - i >= BLOCK && !words_have_high(text.ptr + i, BLOCK / WORD)) i += BLOCK;
+    while (text.len - i >= WORD && !words_have_high(text.ptr + i, 1)) i += WORD;
     while (i < text.len && !ehlo_char_is_high(text.ptr[i])) i++;
     return i;
 }

@@ -74,9 +74,6 @@ static inline int ehlo_chars_start_nocase(ehlo_str text, ehlo_str prefix)
     return 1;
 }
 
-/* 1 if every octet is one of 0x20 to 0x7E, as in nearly all texts. */
-int ehlo_chars_are_plain(ehlo_str text);
-
 /* 1 if text is one atom: 1*atext. */
 int ehlo_chars_are_atom(ehlo_str text);
 

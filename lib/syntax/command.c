@@ -1,65 +1,10 @@
 /* Command lines (RFC 5321 4.1.1). */
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include <ehlo/syntax.h>
 
 #include "chars.h"
-
-/* -- control octets --------------------------------------------------------------------------------- */
-
-#if defined(__SSE2__)
-enum { STEP = 16 };
-
-/* Not 0 if any of the sixteen octets is below 32 or is 127. */
-static inline unsigned has_control(const char *octets)
-{
-    __m128i all = _mm_loadu_si128((const __m128i *)(const void *)octets);
-    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(all, _mm_set1_epi8(0x1F)), all);
-    __m128i del = _mm_cmpeq_epi8(all, _mm_set1_epi8(0x7F));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, del));
-}
-#else
-enum { STEP = sizeof(uint64_t) };
-
-/* Not 0 if any of the eight octets is below 32 or is 127. A subtraction borrows into an octet's top bit where
- * the octet was below what is subtracted, or behind such an octet: enough to say whether there is one. */
-static inline unsigned has_control(const char *octets)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    const uint64_t tops = UINT64_C(0x8080808080808080);
-    uint64_t word;
-    memcpy(&word, octets, sizeof(word));
-    uint64_t del = word ^ (ones * 0x7F);
-    return ((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops) != 0;
-}
-#endif
-
-/* The offset of the first control octet other than HT; line.len if there is none. */
-static size_t find_control(ehlo_str line)
-{
-    const unsigned printable = EHLO_CHAR_QTEXT | EHLO_CHAR_VALUE;
-    for (size_t i = 0; i < line.len; i++) {
-        if (ehlo_char_is(line.ptr[i], printable)) continue;
-        if (ehlo_char_is_control(line.ptr[i]) && line.ptr[i] != '\t') return i;
-    }
-    return line.len;
-}
-
-/* 1 if there is a control octet other than HT. The last step overlaps the one before it. */
-static inline int holds_control(ehlo_str line)
-{
-    unsigned found = 0;
-    if (line.len >= STEP) {
-        found = has_control(line.ptr + line.len - STEP);
-        for (size_t i = 0; i + STEP < line.len; i += STEP) found |= has_control(line.ptr + i);
-        if (found == 0) return 0;
-    }
-    return find_control(line) < line.len;
-}
+#include "plain.h"
 
 /* -- verbs ------------------------------------------------------------------------------------------ */
 
@@ -190,14 +135,20 @@ EHLO_COLD static int parse_odd(ehlo_str line, ehlo_verb verb, ehlo_command_line 
     return take_apart(line, verb, name.len, out, fault);
 }
 
-EHLO_COLD static int refuse_control(ehlo_str line, ehlo_command_line *out, ehlo_fault *fault)
+/* The offset of the first control octet other than HT; line.len if there is none, as in UTF-8. */
+EHLO_COLD static size_t find_control(ehlo_str line)
 {
-    return refuse(find_control(line), EHLO_RULE_CONTROL, out, fault);
+    size_t at = 0;
+    while (at < line.len && (!ehlo_char_is_control(line.ptr[at]) || line.ptr[at] == '\t')) at++;
+    return at;
 }
 
 int ehlo_command_parse(ehlo_str line, ehlo_command_line *out, ehlo_fault *fault)
 {
-    if (holds_control(line)) return refuse_control(line, out, fault);
+    if (!ehlo_chars_are_plain(line)) {
+        size_t control = find_control(line);
+        if (control < line.len) return refuse(control, EHLO_RULE_CONTROL, out, fault);
+    }
     ehlo_verb verb = line.len >= 4 ? verb_of(first_four(line.ptr)) : EHLO_VERB_UNKNOWN;
     int is_four = names[verb].len == 4 && (line.len == 4 || line.ptr[4] == ' ');
     return is_four ? take_apart(line, verb, 4, out, fault) : parse_odd(line, verb, out, fault);

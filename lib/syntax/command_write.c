@@ -182,6 +182,14 @@ static argument_check *const checks[EHLO_VERB_COUNT] = {
 
 /* -- lines ------------------------------------------------------------------------------------------ */
 
+/* RFC 5321 4.5.3.1.4: "The maximum total length of a command line including the command word and the <CRLF> is
+ * 512 octets. SMTP extensions may be used to increase this limit." */
+static size_t line_max(ehlo_verb verb)
+{
+    if (verb == EHLO_VERB_AUTH) return EHLO_AUTH_LINE_MAX;
+    return verb == EHLO_VERB_MAIL || verb == EHLO_VERB_RCPT ? EHLO_LINE_MAX : 512;
+}
+
 /* Servers cut off trailing spaces, which a client has therefore no reason to send. */
 static int check_argument(ehlo_verb verb, ehlo_str argument, ehlo_fault *fault)
 {
@@ -198,7 +206,7 @@ int ehlo_command_write(ehlo_verb verb, ehlo_str argument, char *out, size_t cap,
     int result = EHLO_ERR_ARG;
     *len = 0;
     if (check_argument(verb, argument, &found) == EHLO_OK) {
-        result = ehlo_command_line_write(verb, argument, out, cap, len, &found);
+        result = ehlo_line_write(ehlo_verb_name(verb), argument, line_max(verb), out, cap, len, &found);
     }
     if (fault != NULL) *fault = found;
     return result;
@@ -216,12 +224,14 @@ int ehlo_hello_write(ehlo_verb verb, ehlo_str name, char *out, size_t cap, size_
 /* RFC 3030 2: bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ] CR LF */
 int ehlo_bdat_write(uint64_t size, int last, char *out, size_t cap, size_t *len)
 {
-    char text[32];
+    char text[40];
     ehlo_fault fault;
-    ehlo_writer argument = { text, sizeof(text), 0 };
-    ehlo_writer_put_number(&argument, size, 1);
-    if (last) ehlo_writer_put_text(&argument, " LAST");
-    return ehlo_command_line_write(EHLO_VERB_BDAT, ehlo_str_make(text, argument.len), out, cap, len, &fault);
+    ehlo_writer line = { text, sizeof(text), 0 };
+    ehlo_writer_put_text(&line, "BDAT ");
+    ehlo_writer_put_number(&line, size, 1);
+    if (last) ehlo_writer_put_text(&line, " LAST");
+    ehlo_str written = ehlo_str_make(text, line.len);
+    return ehlo_line_write(ehlo_str_make(NULL, 0), written, line_max(EHLO_VERB_BDAT), out, cap, len, &fault);
 }
 
 /* -- AUTH ------------------------------------------------------------------------------------------- */
@@ -273,5 +283,5 @@ int ehlo_auth_response_write(ehlo_str response, char *out, size_t cap, size_t *l
     static const ehlo_str nothing = EHLO_LITERAL("");
     ehlo_fault fault;
     if (response.ptr != NULL) return write_response(nothing, response, out, cap, len);
-    return ehlo_command_line_write(EHLO_VERB_UNKNOWN, cancel, out, cap, len, &fault);
+    return ehlo_line_write(nothing, cancel, line_max(EHLO_VERB_AUTH), out, cap, len, &fault);
 }

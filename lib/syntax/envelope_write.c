@@ -3,11 +3,14 @@
 
 #include <string.h>
 
-#include "cursor.h"
 #include "datetime.h"
+#include "path.h"
 #include "writer.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A line that is not too long leaves room for the padding of its last word. */
+enum { WORD = 16, ROOM = EHLO_LINE_MAX + WORD };
 
 /* Where values come from: one of mail and rcpt is set. */
 typedef struct source {
@@ -41,11 +44,29 @@ static int check_mailbox(source *from, ehlo_str mailbox)
 /* Writes a value, or refuses it. */
 typedef int value_writer(source *from, ehlo_writer *to);
 
+/* A short text that is copied with its padding, which is quicker than to ask how much of it there is. */
+typedef struct word {
+    char text[WORD];
+    size_t len;
+} word;
+
+/* clang-format off */
+#define WORD_OF(literal) { literal, sizeof(literal) - 1 }
+/* clang-format on */
+
+/* As ehlo_writer_put_text. */
+static EHLO_ALWAYS_INLINE void put_word(ehlo_writer *to, const word *said)
+{
+    size_t at = to->len;
+    to->len += said->len;
+    if (at + WORD <= to->cap) memcpy(to->out + at, said->text, WORD);
+}
+
 /* A choice by its number, from names that begin with number 1. */
-static int put_choice(source *from, ehlo_writer *to, const char *const *names, size_t count, unsigned chosen)
+static int put_choice(source *from, ehlo_writer *to, const word *names, size_t count, unsigned chosen)
 {
     if (chosen == 0 || chosen > count) return refuse_value(from);
-    ehlo_writer_put_text(to, names[chosen - 1]);
+    put_word(to, &names[chosen - 1]);
     return EHLO_OK;
 }
 
@@ -84,13 +105,13 @@ static int put_size(source *from, ehlo_writer *to)
 
 static int put_body(source *from, ehlo_writer *to)
 {
-    static const char *const bodies[] = { "7BIT", "8BITMIME", "BINARYMIME" }; /* as in ehlo_body */
+    static const word bodies[] = { WORD_OF("7BIT"), WORD_OF("8BITMIME"), WORD_OF("BINARYMIME") }; /* as in ehlo_body */
     return put_choice(from, to, bodies, COUNT(bodies), from->mail->body);
 }
 
 static int put_ret(source *from, ehlo_writer *to)
 {
-    static const char *const rets[] = { "FULL", "HDRS" }; /* as in ehlo_ret */
+    static const word rets[] = { WORD_OF("FULL"), WORD_OF("HDRS") }; /* as in ehlo_ret */
     return put_choice(from, to, rets, COUNT(rets), from->mail->ret);
 }
 
@@ -114,7 +135,7 @@ static int put_auth(source *from, ehlo_writer *to)
 /* RFC 2852 4: by-value = by-time ";" by-mode [by-trace] */
 static int put_by(source *from, ehlo_writer *to)
 {
-    static const char *const modes[] = { ";R", ";N" }; /* as in ehlo_by */
+    static const word modes[] = { WORD_OF(";R"), WORD_OF(";N") }; /* as in ehlo_by */
     const ehlo_mail_command *mail = from->mail;
     if (mail->by_seconds < -999999999 || mail->by_seconds > 999999999) return refuse_value(from);
     if (mail->by_mode == EHLO_BY_RETURN && mail->by_seconds <= 0) return refuse_value(from);
@@ -237,26 +258,26 @@ static int put_rrvs(source *from, ehlo_writer *to)
 /* -- parameters ------------------------------------------------------------------------------------- */
 
 typedef struct param {
-    ehlo_str keyword;
+    word lead;         /* SP, keyword and, if there is a value, "=" */
     value_writer *put; /* NULL: it has no value */
 } param;
 
 /* In the order of EHLO_PARAM_*: those of MAIL, then those of RCPT. */
 static const param params[] = {
-    { EHLO_LITERAL("SIZE"), put_size },
-    { EHLO_LITERAL("BODY"), put_body },
-    { EHLO_LITERAL("SMTPUTF8"), NULL },
-    { EHLO_LITERAL("RET"), put_ret },
-    { EHLO_LITERAL("ENVID"), put_envid },
-    { EHLO_LITERAL("AUTH"), put_auth },
-    { EHLO_LITERAL("REQUIRETLS"), NULL },
-    { EHLO_LITERAL("BY"), put_by },
-    { EHLO_LITERAL("MT-PRIORITY"), put_mt_priority },
-    { EHLO_LITERAL("HOLDFOR"), put_holdfor },
-    { EHLO_LITERAL("HOLDUNTIL"), put_holduntil },
-    { EHLO_LITERAL("NOTIFY"), put_notify },
-    { EHLO_LITERAL("ORCPT"), put_orcpt },
-    { EHLO_LITERAL("RRVS"), put_rrvs },
+    { WORD_OF(" SIZE="), put_size },
+    { WORD_OF(" BODY="), put_body },
+    { WORD_OF(" SMTPUTF8"), NULL },
+    { WORD_OF(" RET="), put_ret },
+    { WORD_OF(" ENVID="), put_envid },
+    { WORD_OF(" AUTH="), put_auth },
+    { WORD_OF(" REQUIRETLS"), NULL },
+    { WORD_OF(" BY="), put_by },
+    { WORD_OF(" MT-PRIORITY="), put_mt_priority },
+    { WORD_OF(" HOLDFOR="), put_holdfor },
+    { WORD_OF(" HOLDUNTIL="), put_holduntil },
+    { WORD_OF(" NOTIFY="), put_notify },
+    { WORD_OF(" ORCPT="), put_orcpt },
+    { WORD_OF(" RRVS="), put_rrvs },
 };
 
 enum {
@@ -270,11 +291,8 @@ static int put_typed(source *from, ehlo_writer *to, uint32_t present, uint32_t a
     if (present & ~allowed) return refuse(from, 0, EHLO_RULE_PARAMETER_UNKNOWN);
     for (const param *which = params; present != 0; which++, present >>= 1) {
         if (!(present & 1)) continue;
-        ehlo_writer_put(to, " ", 1);
-        ehlo_writer_put_str(to, which->keyword);
-        if (which->put == NULL) continue;
-        ehlo_writer_put(to, "=", 1);
-        if (which->put(from, to) < 0) return EHLO_ERR_ARG;
+        put_word(to, &which->lead);
+        if (which->put != NULL && which->put(from, to) < 0) return EHLO_ERR_ARG;
     }
     return EHLO_OK;
 }
@@ -293,10 +311,16 @@ int ehlo_params_valid(ehlo_str text, size_t *offset)
     return next == 0 && ends_well;
 }
 
+static ehlo_str keyword_of(const param *which)
+{
+    size_t around = which->put != NULL ? 2 : 1;
+    return ehlo_str_make(which->lead.text + 1, which->lead.len - around);
+}
+
 static int is_known(ehlo_str keyword)
 {
     for (size_t i = 0; i < COUNT(params); i++) {
-        if (ehlo_chars_equal_nocase(keyword, params[i].keyword)) return 1;
+        if (ehlo_chars_equal_nocase(keyword, keyword_of(&params[i]))) return 1;
     }
     return 0;
 }
@@ -320,7 +344,6 @@ static int put_further(source *from, ehlo_writer *to, ehlo_str text)
 {
     size_t offset;
     size_t high = ehlo_chars_find_high(text);
-    if (text.len == 0) return EHLO_OK;
     if (!ehlo_params_valid(text, &offset)) return refuse(from, offset, EHLO_RULE_PARAMETER);
     if (high < text.len && from->leniencies == 0) return refuse(from, high, EHLO_RULE_NON_ASCII);
     if (ehlo_token_check(text, &from->fault) < 0) return EHLO_ERR_ARG;
@@ -331,59 +354,65 @@ static int put_further(source *from, ehlo_writer *to, ehlo_str text)
 
 /* -- commands --------------------------------------------------------------------------------------- */
 
-/* Hands the argument, made with that result, to the line writer. */
-static int finish(source *from, ehlo_verb verb, int result, const ehlo_writer *argument, char *out, size_t cap,
-                  size_t *len, ehlo_fault *fault)
+/* Judges a mailbox, or what stands for one, that is not plain. */
+EHLO_COLD static int check_odd_path(source *from, ehlo_str mailbox)
 {
-    ehlo_str text = ehlo_str_make(argument->out, argument->len);
-    *len = 0;
-    if (result == EHLO_OK && argument->len > argument->cap) {
-        *len = ehlo_verb_name(verb).len + 1 + argument->len + 2;
-        result = EHLO_ERR_SPACE;
-    }
-    if (result == EHLO_OK) result = ehlo_command_line_write(verb, text, out, cap, len, &from->fault);
-    if (fault != NULL) *fault = from->fault;
-    return result;
+    static const ehlo_str postmaster = EHLO_LITERAL("postmaster");
+    if (from->rcpt == NULL) return mailbox.len == 0 ? EHLO_OK : check_mailbox(from, mailbox);
+    if (mailbox.len == 0) return refuse(from, 0, EHLO_RULE_MISSING);
+    /* RFC 5321 4.1.1.3: "<Postmaster>" needs no domain. */
+    return ehlo_chars_equal_nocase(mailbox, postmaster) ? EHLO_OK : check_mailbox(from, mailbox);
 }
 
-static void put_path(ehlo_writer *to, const char *keyword, ehlo_str mailbox)
+/* Writes "mailbox>", and judges it where it stands: '>' is what lets the first look be quick. */
+static EHLO_ALWAYS_INLINE int put_path(source *from, ehlo_writer *to, ehlo_str mailbox)
 {
-    ehlo_writer_put_text(to, keyword);
-    ehlo_writer_put_str(to, mailbox);
-    ehlo_writer_put_text(to, ">");
+    char *room = ehlo_writer_room(to, mailbox.len + 1);
+    if (room == NULL) return check_odd_path(from, mailbox);
+    if (mailbox.len > 0) memcpy(room, mailbox.ptr, mailbox.len);
+    room[mailbox.len] = '>';
+    return ehlo_mailbox_is_plain(ehlo_str_make(room, mailbox.len)) ? EHLO_OK : check_odd_path(from, mailbox);
+}
+
+/* Hands the line, made with that result, to the line writer. */
+static EHLO_ALWAYS_INLINE int finish(source *from, int result, const ehlo_writer *line, char *out, size_t cap,
+                                     size_t *len, ehlo_fault *fault)
+{
+    *len = 0;
+    if (result == EHLO_OK && line->len > EHLO_LINE_MAX) {
+        *len = line->len + 2;
+        result = EHLO_ERR_SPACE;
+    } else if (result == EHLO_OK) {
+        ehlo_str text = ehlo_str_make(line->out, line->len);
+        result = ehlo_line_write(ehlo_str_make(NULL, 0), text, EHLO_LINE_MAX, out, cap, len, &from->fault);
+    }
+    if (fault != NULL) *fault = from->fault;
+    return result;
 }
 
 /*     mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF */
 int ehlo_mail_write(const ehlo_mail_command *mail, char *out, size_t cap, size_t *len, ehlo_fault *fault)
 {
-    char text[EHLO_LINE_MAX];
-    ehlo_writer argument = { text, sizeof(text), 0 };
+    char text[ROOM];
+    ehlo_writer line = { text, sizeof(text), 0 };
     unsigned leniencies = mail->present & EHLO_PARAM_SMTPUTF8 ? EHLO_SYNTAX_UTF8 : 0;
     source from = { mail, NULL, leniencies, { 0, EHLO_RULE_NONE } };
-    int result = mail->mailbox.len > 0 ? check_mailbox(&from, mail->mailbox) : EHLO_OK;
-    if (result == EHLO_OK) put_path(&argument, "FROM:<", mail->mailbox);
-    if (result == EHLO_OK) result = put_typed(&from, &argument, mail->present, OF_MAIL);
-    if (result == EHLO_OK) result = put_further(&from, &argument, mail->params);
-    return finish(&from, EHLO_VERB_MAIL, result, &argument, out, cap, len, fault);
-}
-
-/* RFC 5321 4.1.1.3: "<Postmaster>" needs no domain. */
-static int check_recipient(source *from, ehlo_str mailbox)
-{
-    static const ehlo_str postmaster = EHLO_LITERAL("postmaster");
-    if (mailbox.len == 0) return refuse(from, 0, EHLO_RULE_MISSING);
-    return ehlo_chars_equal_nocase(mailbox, postmaster) ? EHLO_OK : check_mailbox(from, mailbox);
+    ehlo_writer_put_text(&line, "MAIL FROM:<");
+    int result = put_path(&from, &line, mail->mailbox);
+    if (result == EHLO_OK && mail->present != 0) result = put_typed(&from, &line, mail->present, OF_MAIL);
+    if (result == EHLO_OK && mail->params.len > 0) result = put_further(&from, &line, mail->params);
+    return finish(&from, result, &line, out, cap, len, fault);
 }
 
 /*     rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters] CRLF */
 int ehlo_rcpt_write(const ehlo_rcpt_command *rcpt, char *out, size_t cap, size_t *len, ehlo_fault *fault)
 {
-    char text[EHLO_LINE_MAX];
-    ehlo_writer argument = { text, sizeof(text), 0 };
+    char text[ROOM];
+    ehlo_writer line = { text, sizeof(text), 0 };
     source from = { NULL, rcpt, rcpt->utf8 ? EHLO_SYNTAX_UTF8 : 0, { 0, EHLO_RULE_NONE } };
-    int result = check_recipient(&from, rcpt->mailbox);
-    if (result == EHLO_OK) put_path(&argument, "TO:<", rcpt->mailbox);
-    if (result == EHLO_OK) result = put_typed(&from, &argument, rcpt->present, OF_RCPT);
-    if (result == EHLO_OK) result = put_further(&from, &argument, rcpt->params);
-    return finish(&from, EHLO_VERB_RCPT, result, &argument, out, cap, len, fault);
+    ehlo_writer_put_text(&line, "RCPT TO:<");
+    int result = put_path(&from, &line, rcpt->mailbox);
+    if (result == EHLO_OK && rcpt->present != 0) result = put_typed(&from, &line, rcpt->present, OF_RCPT);
+    if (result == EHLO_OK && rcpt->params.len > 0) result = put_further(&from, &line, rcpt->params);
+    return finish(&from, result, &line, out, cap, len, fault);
 }

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* In octets; RFC 5321 4.5.3.1.1, and as long as mailbox and brackets can get. */
 enum { LOCAL_PART_MAX = 64, PATH_MAX_DEFAULT = 322 };
 
@@ -110,6 +114,62 @@ static EHLO_ALWAYS_INLINE const char *scan_mailbox(ehlo_cursor *cursor, const ch
 static const char *scan_any_mailbox(ehlo_cursor *cursor, const char *at, frame around, ehlo_path *path)
 {
     return scan_mailbox(cursor, at, cursor->end, around, path);
+}
+
+#if defined(__SSE2__)
+enum { STEP = sizeof(__m128i) };
+
+/* Where 16 octets hold what: a bit for each, the first in the lowest. */
+typedef struct shape {
+    uint32_t let_dig;
+    uint32_t dots;
+    uint32_t ats;
+} shape;
+
+static EHLO_ALWAYS_INLINE uint32_t bits_where(__m128i octets, __m128i equal)
+{
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(octets, equal));
+}
+
+static EHLO_ALWAYS_INLINE shape shape_of(const char *at)
+{
+    const __m128i case_bits = _mm_set1_epi8('a' ^ 'A');
+    __m128i octets = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i above_a = _mm_sub_epi8(_mm_or_si128(octets, case_bits), _mm_set1_epi8('a'));
+    __m128i above_0 = _mm_sub_epi8(octets, _mm_set1_epi8('0'));
+    __m128i no_letter = _mm_subs_epu8(above_a, _mm_set1_epi8('z' - 'a'));
+    __m128i no_digit = _mm_subs_epu8(above_0, _mm_set1_epi8('9' - '0'));
+    return (shape){ bits_where(_mm_min_epu8(no_letter, no_digit), _mm_setzero_si128()),
+                    bits_where(octets, _mm_set1_epi8('.')), bits_where(octets, _mm_set1_epi8('@')) };
+}
+
+/* Of letters and digits, with single dots or one '@' between them: so simple a mailbox needs no scan, and has no part
+ * that is too long. The second look overlaps the first. */
+static int is_simple_mailbox(ehlo_str mailbox)
+{
+    if (mailbox.len < STEP || mailbox.len > 2 * STEP) return 0;
+    unsigned rest = (unsigned)mailbox.len - STEP;
+    shape front = shape_of(mailbox.ptr), back = shape_of(mailbox.ptr + rest);
+    uint32_t ats = front.ats | back.ats << rest;
+    uint32_t separators = ats | front.dots | back.dots << rest;
+    uint32_t all = UINT32_MAX >> (STEP - rest);
+    if ((front.let_dig | back.let_dig << rest | separators) != all) return 0;
+    if (ats == 0 || (ats & (ats - 1)) != 0) return 0;
+    return (separators & (separators << 1 | 1)) == 0 && separators <= all >> 1;
+}
+#else
+static int is_simple_mailbox(ehlo_str mailbox)
+{
+    (void)mailbox;
+    return 0;
+}
+#endif
+
+int ehlo_mailbox_is_plain(ehlo_str mailbox)
+{
+    ehlo_path path;
+    if (is_simple_mailbox(mailbox)) return 1;
+    return scan_mailbox(NULL, mailbox.ptr, EHLO_FENCED, ALONE, &path) == mailbox.ptr + mailbox.len;
 }
 
 /* -- path ------------------------------------------------------------------------------------------- */

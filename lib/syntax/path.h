@@ -86,6 +86,10 @@ static EHLO_ALWAYS_INLINE const char *ehlo_scan_domain(ehlo_cursor *cursor, cons
     return ehlo_scan_refuse_at(cursor, start + EHLO_DOMAIN_MAX, EHLO_RULE_TOO_LONG_DOMAIN);
 }
 
+/* A first look at a mailbox, with '>' behind it: 1 if it is one in plain ASCII, without quotes or a literal, as most
+ * are; 0 leaves it to ehlo_mailbox_parse. */
+int ehlo_mailbox_is_plain(ehlo_str mailbox);
+
 /* -- steps of the cursor ---------------------------------------------------------------------------- */
 
 /* Steps over a domain or an address literal; octets and *kind as above. */

@@ -2,6 +2,7 @@
 #include <ehlo/syntax.h>
 
 #include "chars.h"
+#include "plain.h"
 #include "writer.h"
 
 enum {

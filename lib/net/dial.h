@@ -1,0 +1,47 @@
+/* lib/net/dial.h - from a list of hosts to a connected descriptor: each host is looked up, each of its addresses is
+ * tried, until its owner is content with one or none is left. It remembers what failed. */
+#ifndef EHLO_NET_DIAL_H
+#define EHLO_NET_DIAL_H
+
+#include "loop.h"
+
+typedef struct ehlo_dial ehlo_dial;
+
+struct ehlo_dial {
+    ehlo_source source; /* first: of the connection under way; its descriptor is -1 where none is */
+    ehlo_timer timer;   /* for it */
+    ehlo_loop *loop;
+    ehlo_connect_config cfg;   /* what it points to lies behind */
+    ehlo_client_config client; /* likewise */
+    ehlo_lookup *lookup;       /* NULL: none runs */
+    size_t next_host;
+    ehlo_address *addresses; /* of the host before that */
+    size_t naddresses;
+    size_t next_address;
+    ehlo_address address; /* the one that is tried; family NONE: the host has not been looked up */
+
+    ehlo_failure failure; /* the one that leaves most hope; outcome NONE: there was none */
+    ehlo_reply reply;     /* lent to it */
+    char *text;           /* of that */
+
+    void (*connected)(ehlo_dial *dial, int fd); /* fd is the callee's */
+    void (*exhausted)(ehlo_dial *dial);         /* nothing is left to be tried */
+    void *owner;
+    ehlo_host hosts[];
+};
+
+/* Copies cfg, whose numbers are set; the functions are still to be filled in. NULL: no memory. */
+ehlo_dial *ehlo_dial_new(ehlo_loop *loop, const ehlo_connect_config *cfg);
+/* Its memory stays until the end of the round. */
+void ehlo_dial_free(ehlo_dial *dial);
+
+/* Tries the first, or the next. Neither function is called from inside. EHLO_ERR_MEMORY: neither will be. */
+int ehlo_dial_start(ehlo_dial *dial);
+/* The same from inside the loop, where `exhausted` may be called at once. */
+void ehlo_dial_next(ehlo_dial *dial);
+
+/* Something has failed with the host and address of now, which are filled in; stage and problem are set, and what else
+ * is known. */
+void ehlo_dial_note(ehlo_dial *dial, const ehlo_failure *failure);
+
+#endif
