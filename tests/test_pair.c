@@ -332,10 +332,10 @@ static void bare_octets_go_by_the_policy(void **state)
     } rows[] = {
         { "CR by default", TEXT("a\rb\r\n"), 0, 0, 0, 0 },
         { "CR normalised", TEXT("a\rb\r\n.\r"), EHLO_BARE_NORMALISE, 0, 1, 1 },
-        { "CR passed", TEXT("a\rb\r\n"), EHLO_BARE_PASS, 0, 0, 1 },
+        { "CR passed", TEXT("a\rb\r\n"), EHLO_BARE_PASS, EHLO_BARE_PASS, 0, 1 },
         { "LF by default", TEXT("a\nb\n"), 0, 0, 1, 1 },
         { "LF rejected", TEXT("a\nb\n"), 0, EHLO_BARE_REJECT, 0, 0 },
-        { "LF passed", TEXT("a\nb\r\n"), 0, EHLO_BARE_PASS, 0, 1 },
+        { "LF passed", TEXT("a\nb\r\n"), EHLO_BARE_PASS, EHLO_BARE_PASS, 0, 1 },
     };
     (void)state;
     for (size_t i = 0; i < COUNT(rows) * VARIANTS; i++) {

@@ -45,7 +45,8 @@ enum {
 typedef struct ehlo_client_config {
     ehlo_str name;            /* what we call ourselves: a domain or an address literal. Required */
     unsigned flags;           /* EHLO_CLIENT_* */
-    uint8_t bare_cr;          /* ehlo_bare_policy of bodies; reject. Pass: in BDAT alone, DATA then rejects */
+    uint8_t bare_cr;          /* ehlo_bare_policy of bodies; reject. Pass, for both or none: chunks go as they
+                                 are, and DATA rejects */
     uint8_t bare_lf;          /* likewise; normalise: LF becomes CRLF */
     uint32_t text_line_max;   /* longest line of a body without CRLF; 0: any length */
     uint32_t reply_max;       /* octets of a whole reply; 16384; a longer one ends the session */
@@ -148,7 +149,8 @@ EHLO_API int ehlo_client_close(ehlo_client *c);
  *     EHLO_ERR_STATE        not in this state: before the greeting, inside a body, behind QUIT, at its end
  *     EHLO_ERR_UNSUPPORTED  the server does not offer it (STARTTLS, AUTH and its mechanisms, BDAT)
  *     EHLO_ERR_ARG          the argument breaks the grammar, or holds CR, LF or NUL: *fault (may be NULL) says where
- *     EHLO_ERR_SPACE        the line would be too long, for the protocol or for the block */
+ *     EHLO_ERR_SPACE        the line would be too long, for the protocol or for the block
+ * An envelope said by hand and transactions do not mix: let the one end before the other begins. */
 
 /* EHLO, and HELO where that is refused with 500, 502, 504 or 550; LHLO with EHLO_CLIENT_LMTP. done gets the reply that
  * counts. Accepted, it renews what the server offers. */

@@ -37,8 +37,9 @@ static int valid(const ehlo_client_config *config)
 {
     unsigned flags = EHLO_CLIENT_LMTP | EHLO_CLIENT_NO_PIPELINING | EHLO_CLIENT_NO_CHUNKING | EHLO_CLIENT_TRACE_SECRETS;
     return (config->flags & ~flags) == 0 && config->bare_cr <= EHLO_BARE_PASS && config->bare_lf <= EHLO_BARE_PASS &&
-           config->reply_max >= 512 && config->window <= UINT16_MAX && config->out_max >= EHLO_LINE_MAX &&
-           config->out_max <= OUT_MAX_LIMIT && (config->lender.lend == NULL) == (config->lender.give == NULL) &&
+           (config->bare_cr == EHLO_BARE_PASS) == (config->bare_lf == EHLO_BARE_PASS) && config->reply_max >= 512 &&
+           config->window <= UINT16_MAX && config->out_max >= EHLO_LINE_MAX && config->out_max <= OUT_MAX_LIMIT &&
+           (config->lender.lend == NULL) == (config->lender.give == NULL) &&
            ehlo_domain_parse(config->name, 0, NULL, NULL, NULL) == EHLO_OK;
 }
 

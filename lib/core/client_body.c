@@ -134,10 +134,17 @@ static ehlo_str piece_in_reach(const ehlo_sending *body)
     return piece;
 }
 
+/* 1 if every octet of what is in reach of the encoder is decided: at the end of the body, and at the end of a chunk, which
+ * was measured so. */
+static int ends_with(const ehlo_sending *body, ehlo_str piece)
+{
+    return body->mode == EHLO_SEND_TEXT ? body->last : piece.len == body->span;
+}
+
 /* The octets behind those that are judged, as they are to be. */
 static void add_encoded(ehlo_client *c, gathering *g, ehlo_str piece)
 {
-    int last = c->body.last && piece.len == c->body.piece.len;
+    int last = ends_with(&c->body, piece);
     size_t used;
     ehlo_str slice;
     int step = EHLO_BODY_SLICE;
@@ -226,7 +233,7 @@ static void retrace(ehlo_client *c, size_t taken)
         ehlo_str piece = piece_in_reach(body);
         size_t used, went;
         ehlo_str slice;
-        int last = body->last && piece.len == body->piece.len;
+        int last = ends_with(body, piece);
         if (encode(c, &body->encoder, piece, last, &used, &slice) != EHLO_BODY_SLICE) {
             body->fixed = ehlo_encoder_end(&body->encoder);
             body->ending = 1;
@@ -270,6 +277,7 @@ static void take_body(ehlo_client *c, const gathering *g, size_t taken)
         body->raw = left + g->beyond;
         body->encoder = g->encoder;
     } else {
+        body->fault = 0; /* what is wrong further on is found again */
         retrace(c, taken);
     }
     if (body->mode != EHLO_SEND_TEXT) body->size -= taken;
@@ -347,7 +355,8 @@ int ehlo_client_write(ehlo_client *c)
     size_t before = least(taken, g.before);
     size_t inside = least(taken - before, g.body);
     c->blocked = taken < g.total;
-    if (taken > 0) c->since = c->now;
+    if (taken > 0 || !c->stalled) c->since = c->now;
+    c->stalled = c->blocked;
     take_block(c, before);
     if (body) c->body.gap -= (uint32_t)before;
     if (body) take_body(c, &g, inside);
@@ -378,7 +387,7 @@ int ehlo_client_push(ehlo_client *c, uint64_t now, const char *bytes, size_t len
     int error = ehlo_client_enter(c, now);
     if (error != EHLO_OK) return error;
     int chunk = c->body.mode != EHLO_SEND_TEXT;
-    if (c->body.mode == EHLO_SEND_NONE || c->body.owner != NULL || (chunk && len > c->body.span)) {
+    if (c->body.mode == EHLO_SEND_NONE || c->body.whole || c->body.owner != NULL || (chunk && len > c->body.span)) {
         c->running = 0;
         return EHLO_ERR_STATE;
     }

@@ -17,12 +17,14 @@ static int joins(const ehlo_client *c, unsigned what, ehlo_on_reply done, const 
 
 static EHLO_ALWAYS_INLINE void await(ehlo_client *c, unsigned what, unsigned replies, ehlo_on_reply done, void *user)
 {
-    int joined = joins(c, what, done, user);
-    if (!joined) c->count++;
-    ehlo_awaited *entry = ehlo_client_entry(c, c->count - 1U);
-    if (!joined) *entry = (ehlo_awaited){ done, user, 0, 0, (uint8_t)what, 0 };
-    entry->replies = (uint16_t)(entry->replies + replies);
-    entry->end = c->left + ehlo_out_length(&c->out);
+    uint32_t end = c->left + ehlo_out_length(&c->out);
+    if (joins(c, what, done, user)) {
+        ehlo_awaited *newest = ehlo_client_entry(c, c->count - 1U);
+        newest->replies = (uint16_t)(newest->replies + replies);
+        newest->end = end;
+    } else {
+        *ehlo_client_entry(c, c->count++) = (ehlo_awaited){ done, user, end, (uint16_t)replies, (uint8_t)what, 0 };
+    }
     c->outstanding = (uint16_t)(c->outstanding + replies);
 }
 
@@ -92,7 +94,8 @@ static int admit(const ehlo_client *c, ehlo_client_phase phase, const void *user
     if (c->quiet) return EHLO_ERR_REENTRY;
     if (c->error != EHLO_OK) return c->error;
     if (c->phase != phase || in_body(c)) return EHLO_ERR_STATE;
-    if (c->sending != NULL && c->sending != user) return EHLO_ERR_FULL; /* its commands stay together */
+    int amid = phase == EHLO_CLIENT_READY && c->sending != NULL && c->sending != user;
+    if (amid) return EHLO_ERR_FULL; /* the commands of a transaction stay together */
     return ehlo_client_ready(c) && c->count < EHLO_RING ? EHLO_OK : EHLO_ERR_FULL;
 }
 

@@ -212,14 +212,17 @@ static int is_hello(unsigned what)
  * has all of it; but then there is no way to go on. */
 EHLO_COLD static void take_early(ehlo_client *c, const ehlo_reply *reply)
 {
-    int refusal = c->count > 0 && c->ring[c->head].open && reply->code >= 400;
+    const ehlo_awaited *oldest = &c->ring[c->head];
+    int awaited = c->count > 0 && oldest->replies > 0; /* a message for nobody (LMTP) has no reply */
+    int refusal = awaited && oldest->open && reply->code >= 400;
     if (reply->code == 421)
         ehlo_client_end(c, EHLO_CLOSE_REFUSED, "the server closes the session");
+    else if (refusal)
+        ehlo_client_end(c, EHLO_CLOSE_PROTOCOL, "the server refused a message before its end");
     else
         ehlo_client_end(c, EHLO_CLOSE_PROTOCOL,
-                        refusal ? "the server refused a message before its end" : "a reply came before its command");
-    int awaited = c->count > 0 && c->ring[c->head].replies > 0; /* a message for nobody (LMTP) has no reply */
-    if (awaited && (refusal || reply->code == 421)) tell(c, reply);
+                        awaited ? "a reply came before its command" : "a reply came that no command waits for");
+    if (refusal || (awaited && reply->code == 421)) tell(c, reply);
 }
 
 /* RFC 5321 4.2.1: the first digit decides; 3yz belongs to DATA and AUTH alone. */

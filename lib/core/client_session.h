@@ -103,6 +103,7 @@ struct ehlo_client {
     uint8_t verbose;       /* VERB was accepted: 0yz lines may come (RFC 821's trace lines) */
     uint8_t dirty;         /* the server may hold a transaction that is no more: RSET goes before the next MAIL */
     uint8_t blocked;       /* the transport is full */
+    uint8_t stalled;       /* and was so when octets were last offered */
     uint8_t eager;         /* something was called since octets were last offered */
     uint8_t running;       /* inside a function that takes time */
     uint8_t quiet;         /* inside a callback that may only read facts */

@@ -7,6 +7,8 @@
 
 /* A message in pieces smaller than this goes by DATA: a command and a reply for each would cost more. */
 enum { CHUNK_MIN = 4096 };
+/* Recipients of one batch at most, so that replies can be counted. */
+enum { BATCH_MAX = 10000 };
 /* While the server has not said that it takes any recipient, a chunk is at most this long: it may all be for nothing. */
 enum { CHUNK_UNASKED = 65536 };
 
@@ -22,7 +24,8 @@ enum {
     REFUSED_SIZE,
     REFUSED_PARAMETER,
     REFUSED_BARE,
-    REFUSED_LONG
+    REFUSED_LONG,
+    REFUSED_TOGETHER
 };
 
 typedef struct refusal {
@@ -39,6 +42,7 @@ static const refusal refusals[] = {
     [REFUSED_7BIT] = { 554, { 5, 6, 1 }, "554 5.6.1 The message has 8-bit octets" },
     [REFUSED_SIZE] = { 552, { 5, 3, 4 }, "552 5.3.4 The message is longer than the server takes" }, /* RFC 1870 6.1 */
     [REFUSED_PARAMETER] = { 555, { 5, 5, 4 }, "555 5.5.4 The server does not offer a parameter that is needed" },
+    [REFUSED_TOGETHER] = { 452, { 4, 5, 3 }, "452 4.5.3 The server takes fewer recipients at once" },
     [REFUSED_BARE] = { 554, { 5, 6, 0 }, "554 5.6.0 The message has a bare CR or LF" },
     [REFUSED_LONG] = { 554, { 5, 6, 0 }, "554 5.6.0 The message has a line that is too long" },
 };
@@ -147,7 +151,7 @@ static int has_room_for(const ehlo_transaction *t, const ehlo_recipient *rcpt, e
 {
     const ehlo_offers *offers = &t->client->offers;
     *change = 0;
-    if (t->crowded || (offers->rcpt_max != 0 && t->batch >= offers->rcpt_max)) return 0;
+    if (t->crowded || t->batch == BATCH_MAX || (offers->rcpt_max != 0 && t->batch >= offers->rcpt_max)) return 0;
     if (offers->rcpt_domain_max == 0) return 1;
     size_t at = rcpt->to.len;
     while (at > 0 && rcpt->to.ptr[at - 1] != '@') at--;
@@ -445,7 +449,7 @@ static int queue_chunk(ehlo_transaction *t)
     ehlo_client_open_chunk(c, plan.raw ? EHLO_SEND_RAW : EHLO_SEND_LINES, plan.span, plan.size);
     if (plan.raw) c->body.encoder = plan.behind;
     if (!plan.last) return 0;
-    if (t->accepted == 0) c->doubtful = t;
+    if (t->pending > replies) c->doubtful = t; /* it may be refused for what goes before it */
     message_is_whole(t);
     return 1;
 }
@@ -471,15 +475,25 @@ static int asks_first(const ehlo_transaction *t)
            (ehlo_transaction_is_lmtp(t) && t->envelope.body == EHLO_BODY_BINARYMIME);
 }
 
+/* ALL_OR_NONE: nothing is sent where someone was refused, or cannot be asked together with the others. */
+static void want_all(ehlo_transaction *t)
+{
+    ehlo_reply together = refusal_reply(REFUSED_TOGETHER);
+    if (t->any_refused)
+        ehlo_transaction_settle(t, EHLO_STEP_WAITING, EHLO_OUTCOME_NOT_SENT, EHLO_STAGE_RCPT, NULL);
+    else if (next_to_ask(t) < t->envelope.nrcpts)
+        ehlo_transaction_settle(t, EHLO_STEP_WAITING, EHLO_OUTCOME_DEFERRED, EHLO_STAGE_RCPT, &together);
+    else
+        return;
+    t->accepted = 0;
+}
+
 /* The envelope is queued: DATA or BDAT, now or when it is answered. */
 static int decide(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
     if (envelope_is_answered(t)) {
-        if (t->accepted > 0 && t->any_refused && (t->envelope.flags & EHLO_SEND_ALL_OR_NONE)) {
-            ehlo_transaction_settle(t, EHLO_STEP_WAITING, EHLO_OUTCOME_NOT_SENT, EHLO_STAGE_RCPT, NULL);
-            t->accepted = 0;
-        }
+        if (t->accepted > 0 && (t->envelope.flags & EHLO_SEND_ALL_OR_NONE)) want_all(t);
         if (t->accepted == 0) {
             t->abandoned = 1;
             return 1;
@@ -507,7 +521,7 @@ static int abandon_batch(ehlo_transaction *t)
     ehlo_client *c = t->client;
     if (c->body.owner == t && c->body.mode != EHLO_SEND_NONE) return 0; /* a chunk must come to its end */
     if (c->body.owner == t) c->body.owner = NULL;
-    c->dirty = t->mail_queued && !t->mail_refused;
+    c->dirty |= t->mail_queued && !t->mail_refused;
     ehlo_transaction_make_way(t);
     return 1;
 }

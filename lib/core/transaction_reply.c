@@ -13,7 +13,8 @@ static void settle_one(ehlo_transaction *t, size_t index, ehlo_outcome outcome, 
 void ehlo_transaction_settle(ehlo_transaction *t, unsigned least_step, ehlo_outcome outcome, ehlo_stage stage,
                              const ehlo_reply *r)
 {
-    for (size_t i = t->first; i < t->envelope.nrcpts; i++) {
+    size_t end = least_step == EHLO_STEP_WAITING ? t->envelope.nrcpts : t->asked;
+    for (size_t i = t->first; i < end; i++) {
         const ehlo_recipient *rcpt = ehlo_transaction_recipient(t, i);
         if (rcpt->outcome == EHLO_OUTCOME_NONE && rcpt->step >= least_step) settle_one(t, i, outcome, stage, r);
     }
@@ -36,6 +37,7 @@ void ehlo_transaction_lose(ehlo_transaction *t)
         if (rcpt->outcome != EHLO_OUTCOME_NONE) continue;
         settle_one(t, i, uncertain ? EHLO_OUTCOME_UNCERTAIN : EHLO_OUTCOME_NOT_SENT, stage_of(t, rcpt->step), NULL);
     }
+    t->first = t->envelope.nrcpts; /* the replies that do not come either have nothing to add */
     ehlo_transaction_make_way(t);
 }
 
@@ -130,19 +132,22 @@ void ehlo_transaction_on_data(ehlo_client *c, const ehlo_reply *r, void *user)
             ehlo_outcome outcome = r->code / 100 == 2 ? EHLO_OUTCOME_DEFERRED : ehlo_outcome_of(r->code);
             unsigned least = r->code == 421 ? EHLO_STEP_WAITING : EHLO_STEP_ACCEPTED;
             ehlo_transaction_settle(t, least, outcome, EHLO_STAGE_DATA, r);
-            c->dirty = t->mail_accepted;
+            c->dirty |= t->mail_accepted;
             ehlo_transaction_make_way(t);
         }
     }
     ehlo_transaction_end_batch(t);
 }
 
-/* RFC 3030 2: after a refused chunk no other may be sent. */
+/* RFC 3030 2: after a refused chunk no other may be sent, and "A RSET command MUST be sent to clear the transaction before
+ * continuing." */
 void ehlo_transaction_on_chunk(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     ehlo_transaction *t = user;
-    (void)c;
-    if (heard(t, r) && r->code / 100 != 2) refuse(t, EHLO_STEP_ACCEPTED, EHLO_STAGE_DATA, r);
+    if (heard(t, r) && r->code / 100 != 2) {
+        refuse(t, EHLO_STEP_ACCEPTED, EHLO_STAGE_DATA, r);
+        c->dirty = 1;
+    }
     ehlo_transaction_end_batch(t);
 }
 

@@ -1417,6 +1417,9 @@ static void draw_offer(pair_plan *plan, pair_dice *dice)
     if (pair_draw(dice, 8) == 1) plan->client_flags |= EHLO_CLIENT_NO_CHUNKING;
     plan->bare_cr = (uint8_t)pair_draw(dice, 4);
     plan->bare_lf = (uint8_t)pair_draw(dice, 4);
+    if (plan->bare_cr == EHLO_BARE_PASS || plan->bare_lf == EHLO_BARE_PASS) { /* both or none */
+        plan->bare_cr = plan->bare_lf = EHLO_BARE_PASS;
+    }
     if (pair_draw(dice, 5) == 1) plan->window = 1 + pair_draw(dice, 8);
     if (pair_draw(dice, 5) == 1) plan->max_recipients = 1 + pair_draw(dice, 4);
     if (pair_draw(dice, 8) == 1) plan->max_messages = 1 + pair_draw(dice, 4);
