@@ -28,6 +28,7 @@
 #include <ehlo/syntax.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,12 +50,21 @@ static struct {
     int grace_ms;
 } program;
 
+/* Where one of the first three descriptors is closed, the next socket would be it, and a server hear what we log. */
+static inline void program_keep_standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0) exit(PROGRAM_FAILED);
+    }
+}
+
 /* Remembers the program's name (argv0) and the text that --help prints. */
 static inline void program_begin(const char *argv0, const char *help)
 {
     const char *slash = argv0 != NULL ? strrchr(argv0, '/') : NULL;
     program.name = slash != NULL ? slash + 1 : argv0 != NULL ? argv0 : "program";
     program.help = help;
+    program_keep_standard_descriptors();
 }
 
 /* One line to standard error: "name: text". */

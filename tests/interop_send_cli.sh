@@ -503,3 +503,10 @@ last = shown.rstrip(b"\r").rsplit(b"\r", 1)[-1]
 sys.exit(send.wait() or not (b"%" in shown and b"MB/s" in shown and last.strip() == b""))
 END
 ok "progress"
+
+scripted
+status=0
+"$bin/send" --trace --server "127.0.0.1:$port" --from a@x.example --to b@x.example "$work/message" <&- >&- 2>&- || status=$?
+[ $status -eq 0 ] || fail "status $status with nothing open"
+grep -q 'C:' "$work/said" && fail "the server was told what belongs to a log"
+ok "no standard descriptors"

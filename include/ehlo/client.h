@@ -48,10 +48,10 @@ typedef struct ehlo_client_config {
     uint8_t bare_cr;          /* ehlo_bare_policy of bodies; reject. Pass, for both or none: chunks go as they
                                  are, and DATA rejects */
     uint8_t bare_lf;          /* likewise; normalise: LF becomes CRLF */
-    uint32_t text_line_max;   /* longest line of a body without CRLF; 0: any length */
-    uint32_t reply_max;       /* octets of a whole reply; 16384; a longer one ends the session */
+    uint32_t text_line_max;   /* longest line of a body without CRLF; 0: any length; not for BINARYMIME */
+    uint32_t reply_max;       /* octets of a whole reply; 16384; at least 512; a longer one ends the session */
     uint32_t reply_lines_max; /* lines of one; 512 */
-    uint32_t window;          /* commands that may wait for replies; 100; of other kinds than RCPT 16 */
+    uint32_t window;          /* commands that may wait for replies; 100; at most 65535; of other kinds than RCPT 16 */
     uint32_t out_max;         /* the output block, where commands wait for the transport; 2048, at least that */
     uint32_t greeting_ms;     /* for the greeting; 300000 */
     uint32_t command_ms;      /* for the reply to whatever is not named below; 300000 */
@@ -167,7 +167,8 @@ EHLO_API int ehlo_client_mail(ehlo_client *c, const ehlo_mail_command *mail, ehl
 EHLO_API int ehlo_client_rcpt(ehlo_client *c, const ehlo_rcpt_command *rcpt, ehlo_on_reply done, void *user,
                               ehlo_fault *fault);
 
-/* AUTH with the initial response as plain octets (response.ptr NULL: none). done gets a 334, with its challenge as
+/* AUTH with the initial response as plain octets (response.ptr NULL: none). Whether a mechanism that is none of EHLO_SASL_*
+ * is offered is the caller's to know (on_capability). done gets a 334, with its challenge as
  * base64 behind the code, or the verdict. After a 334 only ehlo_client_auth_answer may follow. */
 EHLO_API int ehlo_client_auth(ehlo_client *c, ehlo_str mechanism, ehlo_str response, ehlo_on_reply done, void *user,
                               ehlo_fault *fault);

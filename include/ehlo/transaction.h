@@ -133,10 +133,10 @@ EHLO_API ehlo_outcome ehlo_envelope_settle_sized(const ehlo_envelope *envelope, 
  * else is EHLO_ERR_REENTRY, but ehlo_transaction_resume for what answers at once. */
 typedef struct ehlo_transaction_callbacks {
     /* The body from `offset` on: *piece is a view that is valid until the next call or the end of the transaction;
-     * *last with the final piece, which may be empty. EHLO_LATER: not yet; ehlo_transaction_resume says when. Negative:
-     * give up, as ehlo_transaction_cancel. An empty piece that is not the last is EHLO_LATER. offset goes back to 0 where the
-     * message is sent again, to the recipients that the server did not take at once. NULL, and no content: the body is
-     * pushed. */
+     * *last with the final piece, which may be empty. offset never skips, but may be the same again (the first piece
+     * decides between DATA and BDAT), and goes back to 0 where the message is sent once more, to the recipients that
+     * were too many at once. EHLO_LATER, or an empty piece that is not the last: not yet; ehlo_transaction_resume says
+     * when. Negative: give up, as ehlo_transaction_cancel. NULL, and no content: the body is pushed. */
     int (*body)(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int *last, void *user);
     /* A reply to RCPT, or the reply that gives this recipient its outcome; the second may be a text of our own, where
      * the server was not asked. NULL: no reply, and none will come: see rcpts[index].outcome. */

@@ -357,10 +357,9 @@ int ehlo_client_write(ehlo_client *c)
     c->blocked = taken < g.total;
     if (taken > 0 || !c->stalled) c->since = c->now;
     c->stalled = c->blocked;
-    take_block(c, before);
+    take_block(c, taken - inside);
     if (body) c->body.gap -= (uint32_t)before;
-    if (body) take_body(c, &g, inside);
-    take_block(c, taken - before - inside);
+    if (body) take_body(c, &g, inside); /* last: it may call the application */
     return taken > 0;
 }
 

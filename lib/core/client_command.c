@@ -88,15 +88,15 @@ static int in_body(const ehlo_client *c)
     return c->body.mode != EHLO_SEND_NONE && !c->body.whole;
 }
 
-/* EHLO_OK if a command may be queued in this phase. */
-static int admit(const ehlo_client *c, ehlo_client_phase phase, const void *user)
+/* EHLO_OK if a command may be queued in this phase. The commands of a transaction stay together: it says so before each. */
+static int admit(ehlo_client *c, ehlo_client_phase phase)
 {
+    int amid = phase == EHLO_CLIENT_READY && c->sending != NULL && !c->own;
+    c->own = 0;
     if (c->quiet) return EHLO_ERR_REENTRY;
     if (c->error != EHLO_OK) return c->error;
     if (c->phase != phase || in_body(c)) return EHLO_ERR_STATE;
-    int amid = phase == EHLO_CLIENT_READY && c->sending != NULL && c->sending != user;
-    if (amid) return EHLO_ERR_FULL; /* the commands of a transaction stay together */
-    return ehlo_client_ready(c) && c->count < EHLO_RING ? EHLO_OK : EHLO_ERR_FULL;
+    return !amid && ehlo_client_ready(c) && c->count < EHLO_RING ? EHLO_OK : EHLO_ERR_FULL;
 }
 
 /* -- hello ------------------------------------------------------------------------------------------ */
@@ -112,7 +112,7 @@ int ehlo_client_say_hello(ehlo_client *c, ehlo_verb verb)
 
 int ehlo_client_hello(ehlo_client *c, ehlo_on_reply done, void *user)
 {
-    int error = admit(c, EHLO_CLIENT_READY, user);
+    int error = admit(c, EHLO_CLIENT_READY);
     if (error != EHLO_OK) return error;
     c->hello_done = done;
     c->hello_user = user;
@@ -134,6 +134,12 @@ static ehlo_client_phase phase_for(const ehlo_client *c, ehlo_verb verb)
     return refused ? EHLO_CLIENT_REFUSED : EHLO_CLIENT_READY;
 }
 
+/* What is to be forgotten then must not be under way. */
+static int begins_anew(ehlo_verb verb)
+{
+    return verb == EHLO_VERB_STARTTLS || verb == EHLO_VERB_XCLIENT;
+}
+
 static int is_offered(const ehlo_client *c, ehlo_verb verb)
 {
     return verb != EHLO_VERB_STARTTLS || (!c->tls && (c->offers.caps & EHLO_CAP_STARTTLS));
@@ -143,9 +149,10 @@ int ehlo_client_command(ehlo_client *c, ehlo_verb verb, ehlo_str argument, ehlo_
                         ehlo_fault *fault)
 {
     line l;
-    int error = admit(c, phase_for(c, verb), user);
+    int error = admit(c, phase_for(c, verb));
     if (error == EHLO_OK && has_own_call(verb)) error = EHLO_ERR_ARG;
     if (error == EHLO_OK && !is_offered(c, verb)) error = EHLO_ERR_UNSUPPORTED;
+    if (error == EHLO_OK && begins_anew(verb) && c->count > 0) error = EHLO_ERR_FULL;
     if (error == EHLO_OK) error = open_line(c, &l);
     if (error != EHLO_OK) return error;
     error = ehlo_command_write(verb, argument, l.at, l.cap, &l.len, fault);
@@ -159,7 +166,7 @@ int ehlo_client_data(ehlo_client *c, ehlo_on_reply done, void *user)
 {
     static const ehlo_str data = EHLO_LITERAL("DATA\r\n");
     line l;
-    int error = admit(c, EHLO_CLIENT_READY, user);
+    int error = admit(c, EHLO_CLIENT_READY);
     if (error == EHLO_OK) error = open_line(c, &l);
     if (error != EHLO_OK) return error;
     l.len = data.len;
@@ -173,7 +180,7 @@ int ehlo_client_data(ehlo_client *c, ehlo_on_reply done, void *user)
 int ehlo_client_mail(ehlo_client *c, const ehlo_mail_command *mail, ehlo_on_reply done, void *user, ehlo_fault *fault)
 {
     line l;
-    int error = admit(c, EHLO_CLIENT_READY, user);
+    int error = admit(c, EHLO_CLIENT_READY);
     if (error == EHLO_OK) error = open_line(c, &l);
     if (error != EHLO_OK) return error;
     error = ehlo_mail_write(mail, l.at, l.cap, &l.len, fault);
@@ -183,7 +190,7 @@ int ehlo_client_mail(ehlo_client *c, const ehlo_mail_command *mail, ehlo_on_repl
 int ehlo_client_rcpt(ehlo_client *c, const ehlo_rcpt_command *rcpt, ehlo_on_reply done, void *user, ehlo_fault *fault)
 {
     line l;
-    int error = admit(c, EHLO_CLIENT_READY, user);
+    int error = admit(c, EHLO_CLIENT_READY);
     if (error == EHLO_OK) error = open_line(c, &l);
     if (error != EHLO_OK) return error;
     error = ehlo_rcpt_write(rcpt, l.at, l.cap, &l.len, fault);
@@ -214,7 +221,7 @@ int ehlo_client_auth(ehlo_client *c, ehlo_str mechanism, ehlo_str response, ehlo
                      ehlo_fault *fault)
 {
     line l;
-    int error = admit(c, EHLO_CLIENT_READY, user);
+    int error = admit(c, EHLO_CLIENT_READY);
     if (error == EHLO_OK && !offers_mechanism(c, mechanism)) error = EHLO_ERR_UNSUPPORTED;
     if (error == EHLO_OK) error = open_line(c, &l);
     if (error != EHLO_OK) return error;
@@ -225,7 +232,7 @@ int ehlo_client_auth(ehlo_client *c, ehlo_str mechanism, ehlo_str response, ehlo
 int ehlo_client_auth_answer(ehlo_client *c, ehlo_str response, ehlo_on_reply done, void *user)
 {
     line l;
-    int error = admit(c, EHLO_CLIENT_CHALLENGED, user);
+    int error = admit(c, EHLO_CLIENT_CHALLENGED);
     if (error == EHLO_OK) error = open_line(c, &l);
     if (error != EHLO_OK) return error;
     error = ehlo_auth_response_write(response, l.at, l.cap, &l.len);
@@ -248,7 +255,7 @@ static void open_entry(ehlo_client *c)
 
 int ehlo_client_message(ehlo_client *c, unsigned replies, ehlo_on_reply done, void *user)
 {
-    int error = admit(c, EHLO_CLIENT_GO_AHEAD, user);
+    int error = admit(c, EHLO_CLIENT_GO_AHEAD);
     if (error != EHLO_OK) return error;
     if (!countable(c, replies)) return EHLO_ERR_ARG;
     await(c, EHLO_AWAIT_MESSAGE, replies, done, user);
@@ -263,7 +270,7 @@ int ehlo_client_message(ehlo_client *c, unsigned replies, ehlo_on_reply done, vo
 int ehlo_client_announce(ehlo_client *c, uint64_t size, int last, unsigned replies, ehlo_on_reply done, void *user)
 {
     line l;
-    int error = admit(c, EHLO_CLIENT_READY, user);
+    int error = admit(c, EHLO_CLIENT_READY);
     if (error == EHLO_OK && !(c->offers.caps & EHLO_CAP_CHUNKING)) error = EHLO_ERR_UNSUPPORTED;
     if (error == EHLO_OK && c->body.mode != EHLO_SEND_NONE) error = EHLO_ERR_FULL;
     if (error == EHLO_OK && !countable(c, replies)) error = EHLO_ERR_ARG;

@@ -41,6 +41,7 @@ static EHLO_ALWAYS_INLINE size_t find_reply(ehlo_client *c, const char *bytes, s
                                             int *kind)
 {
     const char *lf;
+    if (len <= c->searched) return 0;
     while ((lf = memchr(bytes + c->searched, '\n', len - c->searched)) != NULL) {
         size_t end = (size_t)(lf - bytes);
         size_t start = c->line_start;
@@ -140,7 +141,7 @@ static void greeted(ehlo_client *c, ehlo_verb verb, const ehlo_reply *reply)
     c->offers.caps &= ~masked(c);
 }
 
-/* RFC 5321 3.2: "a client ... may ... use HELO" where EHLO is not implemented. */
+/* RFC 5321 3.2: where EHLO is not implemented, HELO may be. */
 static int speaks_no_esmtp(unsigned code)
 {
     return code == 500 || code == 502 || code == 504 || code == 550;

@@ -106,6 +106,7 @@ struct ehlo_client {
     uint8_t stalled;       /* and was so when octets were last offered */
     uint8_t eager;         /* something was called since octets were last offered */
     uint8_t running;       /* inside a function that takes time */
+    uint8_t own;           /* the next command is one of the transaction that is `sending` */
     uint8_t quiet;         /* inside a callback that may only read facts */
     uint8_t has_secret;    /* `secret` counts */
     uint8_t quit_answered; /* 221 came */

@@ -176,6 +176,7 @@ static int queue_rcpt(ehlo_transaction *t, size_t index, ehlo_fault *fault)
     ehlo_recipient *rcpt = ehlo_transaction_recipient(t, index);
     ehlo_rcpt_command command;
     ehlo_envelope_rcpt(&t->envelope, rcpt, t->client->offers.caps, &command);
+    t->client->own = 1;
     int error = ehlo_client_rcpt(t->client, &command, ehlo_transaction_on_rcpt, t, fault);
     if (error != EHLO_OK) return error;
     rcpt->step = EHLO_STEP_ASKED;
@@ -209,6 +210,7 @@ static int queue_rset(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
     if (!c->dirty && c->doubtful == NULL) return EHLO_OK;
+    c->own = 1;
     int error = ehlo_client_command(c, EHLO_VERB_RSET, ehlo_str_make(NULL, 0), NULL, t, NULL);
     if (error != EHLO_OK) return error;
     c->dirty = 0;
@@ -223,6 +225,7 @@ static int queue_mail(ehlo_transaction *t, ehlo_fault *fault)
     if (error != EHLO_OK) return error;
     ehlo_mail_command mail;
     ehlo_envelope_mail(&t->envelope, c->offers.caps, &mail);
+    c->own = 1;
     error = ehlo_client_mail(c, &mail, ehlo_transaction_on_mail, t, fault);
     if (error != EHLO_OK) return error;
     t->mail_queued = 1;
@@ -355,6 +358,7 @@ static int pull(ehlo_transaction *t)
 static int queue_data(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
+    c->own = 1;
     if (ehlo_client_data(c, ehlo_transaction_on_data, t) != EHLO_OK) return 0;
     t->phase = EHLO_PHASE_GO;
     t->pending++;
@@ -365,6 +369,7 @@ void ehlo_transaction_open_message(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
     unsigned replies = ehlo_transaction_is_lmtp(t) ? t->accepted : 1; /* RFC 2033 4.2 */
+    c->own = 1;
     if (ehlo_client_message(c, replies, ehlo_transaction_on_final, t) != EHLO_OK) return;
     c->body.owner = t;
     t->phase = EHLO_PHASE_BODY;
@@ -379,8 +384,7 @@ static void message_is_whole(ehlo_transaction *t)
     ehlo_transaction_make_way(t);
 }
 
-/* RFC 2920 3.1: "Client SMTP implementations MUST ... check ... If ... DATA command ... succeeded" with no recipient
- * left: "the client ... SHOULD send a single dot". */
+/* RFC 2920 3.1: where DATA succeeds although no recipient was accepted, a lone dot ends the message. */
 static int send_text(ehlo_transaction *t)
 {
     int nobody = t->accepted == 0 || t->abandoned;
@@ -444,6 +448,7 @@ static int queue_chunk(ehlo_transaction *t)
     if (plan.size == 0 && !plan.last) return ehlo_client_hold_cr(c);
     unsigned replies = plan.last && ehlo_transaction_is_lmtp(t) ? t->accepted : 1;
     ehlo_on_reply done = plan.last ? ehlo_transaction_on_final : ehlo_transaction_on_chunk;
+    c->own = 1;
     if (ehlo_client_announce(c, plan.size, plan.last, replies, done, t) != EHLO_OK) return 0;
     t->pending += replies;
     ehlo_client_open_chunk(c, plan.raw ? EHLO_SEND_RAW : EHLO_SEND_LINES, plan.span, plan.size);
@@ -493,7 +498,7 @@ static int decide(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
     if (envelope_is_answered(t)) {
-        if (t->accepted > 0 && (t->envelope.flags & EHLO_SEND_ALL_OR_NONE)) want_all(t);
+        if (t->envelope.flags & EHLO_SEND_ALL_OR_NONE) want_all(t);
         if (t->accepted == 0) {
             t->abandoned = 1;
             return 1;

@@ -57,6 +57,7 @@ static void fail(ehlo_outgoing *out)
     ehlo_dial *dial = out->dial;
     ehlo_loop *loop = out->carrier.conn.loop;
     out->dial = NULL;
+    ehlo_dial_stop(dial); /* the application may free the resolver now */
     ehlo_conn_close(&out->carrier.conn);
     if (out->callbacks.on_failed != NULL) out->callbacks.on_failed(loop, &dial->failure, out->user);
     ehlo_dial_free(dial);
@@ -476,6 +477,9 @@ int ehlo_loop_disconnect(ehlo_loop *loop, ehlo_conn_id id)
     if (out == NULL) return EHLO_OK;
     if (loop->driven == &out->carrier.conn) return EHLO_ERR_REENTRY;
     visit v = begin_visit(out);
+    /* Further out we may be inside one of its callbacks: it says so. */
+    int error = out->carrier.session != NULL ? ehlo_client_lost(out->carrier.session) : EHLO_OK;
+    if (error == EHLO_ERR_REENTRY) return end_visit(loop, v, error);
     if (out->dial != NULL)
         give_up(out);
     else

@@ -47,11 +47,17 @@ ehlo_dial *ehlo_dial_new(ehlo_loop *loop, const ehlo_connect_config *cfg)
     return dial;
 }
 
-void ehlo_dial_free(ehlo_dial *dial)
+void ehlo_dial_stop(ehlo_dial *dial)
 {
     if (dial->lookup != NULL) ehlo_lookup_cancel(dial->lookup);
+    dial->lookup = NULL;
     ehlo_timer_stop(dial->loop, &dial->timer);
     if (dial->source.fd >= 0) ehlo_loop_close_source(dial->loop, &dial->source);
+}
+
+void ehlo_dial_free(ehlo_dial *dial)
+{
+    ehlo_dial_stop(dial);
     free(dial->addresses);
     free(dial->text);
     ehlo_loop_free_later(dial->loop, &dial->source);

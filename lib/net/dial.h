@@ -32,6 +32,8 @@ struct ehlo_dial {
 
 /* Copies cfg, whose numbers are set; the functions are still to be filled in. NULL: no memory. */
 ehlo_dial *ehlo_dial_new(ehlo_loop *loop, const ehlo_connect_config *cfg);
+/* Seeks no more: nothing of it runs. */
+void ehlo_dial_stop(ehlo_dial *dial);
 /* Its memory stays until the end of the round. */
 void ehlo_dial_free(ehlo_dial *dial);
 
