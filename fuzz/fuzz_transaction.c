@@ -816,7 +816,7 @@ static void run_switch(run *r, char c)
     if (c == 'l') config->flags |= EHLO_CLIENT_LMTP;
     if (c == 'p') config->flags |= EHLO_CLIENT_NO_PIPELINING;
     if (c == 'c') config->flags |= EHLO_CLIENT_NO_CHUNKING;
-    if (c == 'n') config->bare_cr = EHLO_BARE_NORMALISE;
+    if (c == 'n') config->bare_cr = config->bare_lf = EHLO_BARE_NORMALISE;
     if (c == 'P') config->bare_cr = config->bare_lf = EHLO_BARE_PASS;
     if (c == 'w') config->window = 2;
     if (c == 'o') r->by_octets = 1;

@@ -1,5 +1,7 @@
 /* The client, command by command. The dialogues are text files (tests/dialogues/client_*.txt), each run in every manner
  * [C234] and broken off at every octet [C240]; here is what a text can't say, or would say too often. */
+#include "guard.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -260,6 +262,16 @@ static void each_reply_and_each_octet_starts_the_time_anew(void **state) /* [C97
                      "W: !CLOSE\nS: 250 ok\nD: none\n");
 }
 
+/* The time to take octets counts from when they were offered. */
+static void a_write_after_a_long_silence_has_its_time(void **state) /* [C100] [C105] */
+{
+    (void)state;
+    holds(PIPELINING "P: 86400000\nZ: stall\nA: NOOP\nD: 180000\nP: 179999\nW: WRITE !CLOSE\nD: 1\nP: 1\nW: CLOSE\n"
+                     "E: close timeout*\n");
+    holds(PIPELINING "P: 86400000\nA: DATA\nC: DATA\nS: 354 go\nP: 86400000\nZ: stall\nA: message 1 x\nD: 180000\n"
+                     "P: 179999\nW: WRITE !CLOSE\nP: 1\nW: CLOSE\n");
+}
+
 static void a_trickle_of_octets_is_no_reply(void **state) /* [C96] */
 {
     (void)state;
@@ -505,7 +517,7 @@ static void settings_out_of_range_are_refused(void **state)
         assert_int_equal(ehlo_client_size(&bad), 0);
         assert_int_equal(ehlo_client_init(&c, mem, 8192, &bad, &write_only, NULL), EHLO_ERR_ARG);
     }
-    ehlo_client_config bad[6];
+    ehlo_client_config bad[9];
     for (size_t i = 0; i < COUNT(bad); i++) bad[i] = config;
     bad[0].flags = 1U << 20;
     bad[1].bare_cr = 9;
@@ -513,10 +525,16 @@ static void settings_out_of_range_are_refused(void **state)
     bad[3].out_max = 100;
     bad[4].name = ehlo_str_make("c.example\0", 10);
     bad[5].lender.lend = (void *(*)(size_t, void *))(uintptr_t)1;
+    bad[6].bare_cr = EHLO_BARE_PASS;
+    bad[7].bare_lf = EHLO_BARE_PASS;
+    bad[8].bare_cr = EHLO_BARE_PASS;
+    bad[8].bare_lf = EHLO_BARE_NORMALISE;
     for (size_t i = 0; i < COUNT(bad); i++) {
         assert_int_equal(ehlo_client_size(&bad[i]), 0);
         assert_int_equal(ehlo_client_init(&c, mem, 8192, &bad[i], &write_only, NULL), EHLO_ERR_ARG);
     }
+    config.bare_cr = config.bare_lf = EHLO_BARE_PASS;
+    assert_int_equal(ehlo_client_init(&c, mem, 8192, &config, &write_only, NULL), EHLO_OK);
     free(mem);
 }
 
@@ -769,6 +787,57 @@ static void the_end_of_a_message_leaves_with_its_last_octets(void **state)
     hand_end(&h);
 }
 
+/* The first write takes half of a doubled dot: no octet counts as taken, and the bare CR stands where it stood. */
+static void a_bare_cr_is_named_where_it_stands_after_a_short_write(void **state) /* [C2] */
+{
+    static const char text[] = ".a\n.b\n.c\rX";
+    ehlo_client_config config = plain_config();
+    size_t used;
+    hand h;
+    (void)state;
+    hand_open(&h, &config, "250-mx\r\n250 PIPELINING\r\n");
+    for (size_t room = 0; room < 8; room++) {
+        if (room > 0) hand_end(&h);
+        if (room > 0) hand_open(&h, &config, "250-mx\r\n250 PIPELINING\r\n");
+        go_ahead(&h);
+        h.out.len = 0;
+        assert_int_equal(ehlo_client_message(h.c, 1, hand_reply, &h), EHLO_OK);
+        h.limit = room;
+        assert_int_equal(ehlo_client_push(h.c, 0, text, sizeof text - 1, 1, &used), EHLO_OK);
+        size_t at = used;
+        h.limit = SIZE_MAX;
+        assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+        assert_int_equal(ehlo_client_push(h.c, 0, text + at, sizeof text - 1 - at, 1, &used), EHLO_ERR_SYNTAX);
+        assert_int_equal(at + used, 8);
+        assert_string_equal(h.out.ptr, "..a\r\n..b\r\n..c");
+    }
+    hand_end(&h);
+}
+
+static void nothing_may_follow_the_last_octets(void **state)
+{
+    ehlo_client_config config = plain_config();
+    size_t used;
+    hand h;
+    (void)state;
+    hand_open(&h, &config, "250-mx\r\n250 PIPELINING\r\n");
+    go_ahead(&h);
+    h.out.len = 0;
+    assert_int_equal(ehlo_client_message(h.c, 1, hand_reply, &h), EHLO_OK);
+    h.limit = 3;
+    assert_int_equal(ehlo_client_push(h.c, 0, "abc", 3, 1, &used), EHLO_OK);
+    assert_int_equal(used, 3);
+    assert_true(ehlo_client_wants(h.c) & EHLO_WANT_WRITE);
+    assert_int_equal(ehlo_client_push(h.c, 0, "def", 3, 1, &used), EHLO_ERR_STATE);
+    h.limit = SIZE_MAX;
+    assert_int_equal(ehlo_client_push(h.c, 0, "def", 3, 1, &used), EHLO_ERR_STATE);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    assert_string_equal(h.out.ptr, "abc\r\n.\r\n");
+    hand_feed(&h, "250 ok\r\n");
+    assert_int_equal(h.code, 250);
+    hand_end(&h);
+}
+
 static void a_line_longer_than_the_limit_cannot_be_sent(void **state)
 {
     ehlo_client_config config = plain_config();
@@ -806,6 +875,32 @@ static void calls_before_start_are_refused(void **state) /* [C240] */
     assert_int_equal(ehlo_client_deadline(h.c), UINT64_MAX);
     assert_int_equal(h.writes, 0);
     assert_int_equal(h.replies, 0);
+    hand_end(&h);
+}
+
+/* Against the contract: what was left of a reply is not offered again. It is no answer, and nothing behind it is read. */
+static void fewer_octets_than_before_are_waited_for(void **state)
+{
+    static const char rest[] = "\r\n";
+    ehlo_client_config config = plain_config();
+    size_t used;
+    hand h;
+    (void)state;
+    hand_open(&h, &config, "250-mx\r\n250 PIPELINING\r\n");
+    assert_int_equal(ehlo_client_command(h.c, EHLO_VERB_NOOP, none(), hand_reply, &h, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    unsigned before = h.replies;
+    assert_int_equal(ehlo_client_feed(h.c, 0, "250-abcd", 8, &used), EHLO_OK);
+    assert_int_equal(used, 0);
+    for (size_t len = 0; len <= 2; len++) {
+        char *bytes = guard_copy(rest, len);
+        assert_int_equal(ehlo_client_feed(h.c, 0, bytes, len, &used), EHLO_OK);
+        assert_int_equal(used, 0);
+        guard_free(bytes, len);
+    }
+    assert_int_equal(h.replies, before);
+    hand_feed(&h, "250-abcd\r\n250 ok\r\n");
+    assert_int_equal(h.replies, before + 1);
     hand_end(&h);
 }
 
@@ -854,6 +949,7 @@ static const struct CMUnitTest by_hand[] = {
     cmocka_unit_test(every_phase_has_its_time),
     cmocka_unit_test(times_are_settings),
     cmocka_unit_test(each_reply_and_each_octet_starts_the_time_anew),
+    cmocka_unit_test(a_write_after_a_long_silence_has_its_time),
     cmocka_unit_test(a_trickle_of_octets_is_no_reply),
     cmocka_unit_test(a_reply_before_its_command_is_never_an_answer),
     cmocka_unit_test(a_reply_in_the_same_octets_as_the_one_before_its_command),
@@ -871,8 +967,11 @@ static const struct CMUnitTest by_hand[] = {
     cmocka_unit_test(a_chunk_is_the_same_however_it_is_cut_and_taken),
     cmocka_unit_test(any_octets_arrive_as_the_body_codec_says),
     cmocka_unit_test(the_end_of_a_message_leaves_with_its_last_octets),
+    cmocka_unit_test(a_bare_cr_is_named_where_it_stands_after_a_short_write),
+    cmocka_unit_test(nothing_may_follow_the_last_octets),
     cmocka_unit_test(a_line_longer_than_the_limit_cannot_be_sent),
     cmocka_unit_test(calls_before_start_are_refused),
+    cmocka_unit_test(fewer_octets_than_before_are_waited_for),
     cmocka_unit_test(completions_and_callbacks_may_be_null),
     cmocka_unit_test(faults_name_the_octet),
 };

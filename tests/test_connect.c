@@ -939,6 +939,34 @@ static void a_name_that_cannot_be_looked_up_is_not_sent(void **state)
     scene_close(&s);
 }
 
+static void free_the_resolver(ehlo_loop *loop, const ehlo_failure *failure, void *user)
+{
+    ehlo_resolver **resolver = user;
+    (void)loop;
+    assert_int_equal(failure->stage, EHLO_STAGE_RESOLVE);
+    ehlo_resolver_free(*resolver);
+    *resolver = NULL;
+}
+
+/* The connection is over when its failure is told, and the look-up with it. */
+static void a_resolver_may_be_freed_when_the_look_up_is_given_up(void **state)
+{
+    static const ehlo_connect_callbacks callbacks = { .on_ready = on_ready, .on_failed = free_the_resolver };
+    ehlo_host host = { .name = ehlo_str_from("mx.example"), .port = 25 };
+    ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
+    ehlo_conn_id id;
+    scene s;
+    (void)state;
+    scene_open(&s);
+    ehlo_resolver *resolver = resolver_over(s.loop, "");
+    cfg.resolver = resolver;
+    assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &callbacks, &resolver, &id), EHLO_OK);
+    assert_int_equal(ehlo_loop_disconnect(s.loop, id), EHLO_OK);
+    assert_null(resolver);
+    pump_quiet(&s);
+    scene_close(&s);
+}
+
 /* The loop's own resolver, which goes with it: localhost needs no server. */
 static void localhost_needs_no_resolver_of_the_callers(void **state)
 {
@@ -1377,6 +1405,41 @@ static void a_callback_of_one_session_gives_up_another(void **state)
     assert_int_equal(a.closes, 1);
 }
 
+static void give_back(ehlo_client *c, const ehlo_reply *r, void *user)
+{
+    sender *a = user;
+    (void)c;
+    assert_null(r);
+    assert_int_equal(ehlo_loop_disconnect(a->loop, a->id), EHLO_ERR_REENTRY);
+    a->nexts++;
+}
+
+/* The one that gives up the other is given up from that other's last callback: it is inside one of its own. */
+static void two_sessions_do_not_give_each_other_up(void **state)
+{
+    const ehlo_str nothing = ehlo_str_make(NULL, 0);
+    scene s;
+    sender a, b;
+    (void)state;
+    scene_open(&s);
+    sender_open(&a, &s);
+    sender_open(&b, &s);
+    to_kick = &b;
+    sender_go(&a, NULL, &s.port, 1);
+    sender_go(&b, NULL, &s.port, 1);
+    pump_until(&s, a.readies == 1 && b.readies == 1);
+    assert_int_equal(ehlo_client_command(b.client, EHLO_VERB_NOOP, nothing, give_back, &a, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_command(a.client, EHLO_VERB_NOOP, nothing, give_up_the_other, NULL, NULL), EHLO_OK);
+    ehlo_client_kick(a.client);
+    pump_until(&s, b.closes == 1);
+    pump_quiet(&s);
+    assert_int_equal(a.nexts, 1);
+    assert_int_equal(a.closes, 0);
+    assert_int_equal(ehlo_loop_disconnect(a.loop, a.id), EHLO_OK);
+    pump_until(&s, a.closes == 1);
+    scene_close(&s);
+}
+
 /* Nothing is there at first; the end comes in a second piece. */
 static int late_body(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int *last, void *user)
 {
@@ -1675,6 +1738,7 @@ int main(void)
         cmocka_unit_test(each_address_of_a_host_is_tried),
         cmocka_unit_test(no_more_addresses_are_tried_than_asked_for),
         cmocka_unit_test(a_name_that_cannot_be_looked_up_is_not_sent),
+        cmocka_unit_test(a_resolver_may_be_freed_when_the_look_up_is_given_up),
         cmocka_unit_test(localhost_needs_no_resolver_of_the_callers),
         cmocka_unit_test(addresses_need_no_look_up),
 #if defined(__linux__)
@@ -1693,6 +1757,7 @@ int main(void)
         cmocka_unit_test(a_message_starts_from_outside_with_a_kick),
         cmocka_unit_test(a_callback_of_one_session_starts_a_message_of_another),
         cmocka_unit_test(a_callback_of_one_session_gives_up_another),
+        cmocka_unit_test(two_sessions_do_not_give_each_other_up),
         cmocka_unit_test(a_body_that_comes_later_is_sent_when_it_has_come),
         cmocka_unit_test(a_body_can_be_pushed),
         cmocka_unit_test(ehlo_send_sends_one_message_and_tells_its_outcome),

@@ -1,6 +1,8 @@
 /* One message over a client session, and one outcome for each recipient. The dialogues are text files
  * (tests/dialogues/transaction_*.txt), each run in every manner [C234] and dropped at every octet that goes out or comes
  * in [C82] [K17]; here is what a text can't say, or would say too often. */
+#include "guard.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -421,6 +423,26 @@ static void large_pieces_go_as_chunks_and_cr_lf_may_be_cut_between_them(void **s
         "S: 250 4\nS: 250 5\nM: delivered b@x.example\n");
 }
 
+/* The CR that ends a piece waits for what comes next; the one before it is bare, and decided. */
+static void a_piece_that_ends_in_two_crs_goes_on(void **state) /* [C2] [C157] */
+{
+    static const struct {
+        const char *content;
+        const char *wire; /* all but the first chunk */
+    } cases[] = {
+        { "\\[4998:x]\\r\\rabc\\r\\n", "C: BDAT 6 LAST\nC: \\x20abc\n" },
+        { "\\[4998:x]\\r\\r\\nabc", "C: BDAT 5 LAST\nC: \nC: abc\\\n" },
+        { "\\[4998:x]\\r\\r\\r\\n", "C: BDAT 3 LAST\nC: \\x20\n" },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        holds_with("set bare_cr normalise\ngive pull 5000\ngreet PIPELINING|CHUNKING\nfrom a@x.example\n"
+                   "to b@x.example\ncontent %s\nA: send\n" ENVELOPE "C: BDAT 4999\nC: \\[4998:x] \\\n%s"
+                   "M: left b@x.example\nS: 250 1\nS: 250 2\nS: 250 3\nS: 250 4\nM: delivered b@x.example\n",
+                   cases[i].content, cases[i].wire);
+    }
+}
+
 static void bare_octets_are_refused_or_turned(void **state) /* [C2] */
 {
     static const char *const bad[] = { "a\\rb", "\\r", "a\\r\\r\\n", "a\\r" };
@@ -711,10 +733,10 @@ static void hand_feed(hand *h, const char *text)
     assert_int_equal(used, len);
 }
 
-static void hand_open(hand *h, const char *hello_reply)
+static void hand_open_as(hand *h, unsigned flags, const char *hello_reply)
 {
     static const ehlo_client_callbacks callbacks = { .write = hand_write };
-    ehlo_client_config config = { .name = { "c.example", 9 } };
+    ehlo_client_config config = { .name = { "c.example", 9 }, .flags = flags };
     memset(h, 0, sizeof *h);
     h->limit = SIZE_MAX;
     h->outcome = -1;
@@ -733,6 +755,11 @@ static void hand_open(hand *h, const char *hello_reply)
     h->envelope.from = ehlo_str_from("a@x.example");
     h->envelope.rcpts = h->to;
     h->envelope.nrcpts = 1;
+}
+
+static void hand_open(hand *h, const char *hello_reply)
+{
+    hand_open_as(h, 0, hello_reply);
 }
 
 static void hand_done(ehlo_transaction *t, int outcome, void *user)
@@ -992,6 +1019,402 @@ static void delivery_parameters_need_their_extensions(void **state)
     }
 }
 
+/* -- several messages by hand ----------------------------------------------------------------------- */
+
+typedef struct letter {
+    hand *h;
+    ehlo_transaction *t;
+    void *mem;
+    ehlo_recipient to[2];
+    ehlo_envelope envelope;
+    ehlo_transaction_callbacks callbacks;
+    struct letter *next; /* begins as soon as it may; or NULL */
+    int outcome;         /* of on_done; -1: not yet */
+} letter;
+
+static void letter_begin(letter *l)
+{
+    assert_int_equal(
+        ehlo_transaction_start(&l->t, l->mem, ehlo_transaction_size(), l->h->c, &l->envelope, &l->callbacks, l, NULL),
+        EHLO_OK);
+}
+
+static void letter_next(ehlo_transaction *t, void *user)
+{
+    letter *l = user, *next = l->next;
+    (void)t;
+    l->next = NULL;
+    if (next != NULL) letter_begin(next);
+}
+
+static void letter_done(ehlo_transaction *t, int outcome, void *user)
+{
+    letter *l = user;
+    (void)t;
+    assert_int_equal(l->outcome, -1);
+    l->outcome = outcome;
+}
+
+static void letter_make(letter *l, hand *h, size_t nrcpts)
+{
+    memset(l, 0, sizeof *l);
+    l->h = h;
+    l->mem = malloc(ehlo_transaction_size());
+    l->to[0].to = ehlo_str_from("b@x.example");
+    l->to[1].to = ehlo_str_from("c@x.example");
+    l->envelope = (ehlo_envelope){
+        .from = ehlo_str_from("a@x.example"), .rcpts = l->to, .nrcpts = nrcpts, .content = ehlo_str_from("Hello\r\n")
+    };
+    l->callbacks = (ehlo_transaction_callbacks){ .on_next = letter_next, .on_done = letter_done };
+    l->outcome = -1;
+}
+
+/* What the client says next. */
+static void hand_says(hand *h, const char *text)
+{
+    h->out.len = 0;
+    assert_int_equal(ehlo_client_flush(h->c, 0), EHLO_OK);
+    assert_string_equal(h->out.ptr, text);
+}
+
+/* One is to be sent again to its second recipient; it gives up behind the second, whose envelope stands at the server. */
+static void rset_is_said_although_a_message_that_waited_gave_up(void **state) /* [C65] [K13] */
+{
+    letter one, two, three;
+    hand h;
+    (void)state;
+    hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
+    letter_make(&one, &h, 2);
+    letter_make(&two, &h, 1);
+    letter_make(&three, &h, 1);
+    one.next = &two;
+    letter_begin(&one);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    hand_feed(&h, "250 1\r\n250 2\r\n452 4.5.3 3\r\n354 4\r\n");
+    hand_feed(&h, "250 5\r\n");
+    assert_int_equal(ehlo_transaction_cancel(one.t, 0), EHLO_OK);
+    hand_feed(&h, "250 6\r\n250 7\r\n451 8\r\n");
+    assert_int_equal(one.to[0].outcome, EHLO_OUTCOME_DELIVERED);
+    assert_int_equal(one.outcome, EHLO_OUTCOME_NOT_SENT);
+    assert_int_equal(two.outcome, EHLO_OUTCOME_DEFERRED);
+    letter_begin(&three);
+    hand_says(&h, "RSET\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n");
+    hand_end(&h);
+    free(one.mem);
+    free(two.mem);
+    free(three.mem);
+}
+
+static int two_pieces(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int *last, void *user)
+{
+    static char octets[5000];
+    (void)t;
+    (void)user;
+    memset(octets, 'x', sizeof octets);
+    *piece = ehlo_str_make(octets, sizeof octets);
+    *last = offset > 0;
+    return EHLO_OK;
+}
+
+/* The recipient is accepted while the first chunk leaves; the last follows before the first is refused. */
+static void rset_follows_a_refused_chunk_although_the_last_was_out(void **state) /* [C157] */
+{
+    letter one, two;
+    hand h;
+    (void)state;
+    hand_open(&h, "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+    letter_make(&one, &h, 1);
+    letter_make(&two, &h, 1);
+    one.envelope.content = ehlo_str_make(NULL, 0);
+    one.callbacks.body = two_pieces;
+    h.limit = 60;
+    letter_begin(&one);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    hand_feed(&h, "250 1\r\n250 2\r\n");
+    h.limit = SIZE_MAX;
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    assert_non_null(strstr(h.out.ptr, "xBDAT 5000 LAST\r\nx"));
+    hand_feed(&h, "552 5.3.4 too big\r\n503 5.5.1 no\r\n");
+    assert_int_equal(one.outcome, EHLO_OUTCOME_REJECTED);
+    letter_begin(&two);
+    hand_says(&h, "RSET\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nBDAT 7 LAST\r\nHello\r\n");
+    hand_end(&h);
+    free(one.mem);
+    free(two.mem);
+}
+
+static void open_message(ehlo_client *c, const ehlo_reply *r, void *user)
+{
+    if (r != NULL && r->code == 354) *(int *)user = ehlo_client_message(c, 1, NULL, NULL);
+}
+
+static int opened;
+
+static void envelope_by_hand(ehlo_transaction *t, void *user)
+{
+    static const ehlo_mail_command mail = { .mailbox = { "d@x.example", 11 } };
+    static const ehlo_rcpt_command rcpt = { .mailbox = { "e@x.example", 11 } };
+    letter *l = user;
+    ehlo_client *c = ehlo_transaction_client(t);
+    l->callbacks.on_next = NULL;
+    if (opened != -1) return;
+    opened = EHLO_ERR_STATE;
+    assert_int_equal(ehlo_client_mail(c, &mail, NULL, NULL, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_rcpt(c, &rcpt, NULL, NULL, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_command(c, EHLO_VERB_DATA, ehlo_str_make(NULL, 0), open_message, &opened, NULL),
+                     EHLO_OK);
+}
+
+/* The message waits with its second recipient while the 354 to an envelope said by hand comes: that has its body. */
+static void an_envelope_by_hand_gets_its_message_while_another_waits(void **state)
+{
+    letter one;
+    size_t used;
+    hand h;
+    (void)state;
+    hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
+    letter_make(&one, &h, 2);
+    one.callbacks.on_next = envelope_by_hand;
+    opened = -1;
+    letter_begin(&one);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    hand_feed(&h, "250 1\r\n250 2\r\n452 4.5.3 3\r\n354 4\r\n");
+    hand_feed(&h, "250 5\r\n");
+    hand_feed(&h, "250 6\r\n250 7\r\n354 8\r\n");
+    assert_int_equal(opened, EHLO_OK);
+    h.out.len = 0;
+    assert_int_equal(ehlo_client_push(h.c, 0, "x", 1, 1, &used), EHLO_OK);
+    assert_int_equal(used, 1);
+    assert_memory_equal(h.out.ptr, "x\r\n.\r\n", 6);
+    hand_feed(&h, "250 9\r\n");
+    assert_int_equal(ehlo_client_reason(h.c), 0);
+    hand_end(&h);
+    assert_int_equal(one.outcome, EHLO_OUTCOME_NOT_SENT);
+    free(one.mem);
+}
+
+static void rset_behind(ehlo_transaction *t, void *user)
+{
+    (void)user;
+    assert_int_equal(
+        ehlo_client_command(ehlo_transaction_client(t), EHLO_VERB_RSET, ehlo_str_make(NULL, 0), NULL, NULL, NULL),
+        EHLO_OK);
+}
+
+static void chunk_behind(ehlo_transaction *t, int outcome, void *user)
+{
+    ((letter *)user)->outcome = outcome;
+    assert_int_equal(ehlo_client_chunk(ehlo_transaction_client(t), 5, 1, 1, NULL, NULL), EHLO_OK);
+}
+
+/* LMTP, and nobody was accepted: the message is done as soon as its dot has left, while what left is still counted. */
+static void a_chunk_may_be_announced_from_the_end_of_a_write(void **state) /* [K14] */
+{
+    letter one;
+    size_t used;
+    hand h;
+    (void)state;
+    hand_open_as(&h, EHLO_CLIENT_LMTP, "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n");
+    letter_make(&one, &h, 1);
+    one.callbacks.on_next = rset_behind;
+    one.callbacks.on_done = chunk_behind;
+    letter_begin(&one);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    h.out.len = 0;
+    hand_feed(&h, "250 1\r\n550 2\r\n354 3\r\n");
+    assert_int_equal(one.outcome, EHLO_OUTCOME_REJECTED);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    assert_int_equal(ehlo_client_push(h.c, 0, "12345", 5, 1, &used), EHLO_OK);
+    assert_int_equal(used, 5);
+    assert_string_equal(h.out.ptr, ".\r\nRSET\r\nBDAT 5 LAST\r\n12345");
+    hand_feed(&h, "250 4\r\n250 5\r\n");
+    assert_int_equal(ehlo_client_wants(h.c), EHLO_WANT_READ | EHLO_WANT_NEXT);
+    hand_end(&h);
+    free(one.mem);
+}
+
+static void begin_anew(ehlo_transaction *t, void *user)
+{
+    ehlo_client *c = ehlo_transaction_client(t);
+    (void)user;
+    assert_int_equal(ehlo_client_command(c, EHLO_VERB_STARTTLS, ehlo_str_make(NULL, 0), NULL, NULL, NULL),
+                     EHLO_ERR_FULL);
+    assert_int_equal(ehlo_client_command(c, EHLO_VERB_XCLIENT, ehlo_str_from("NAME=x"), NULL, NULL, NULL),
+                     EHLO_ERR_FULL);
+}
+
+/* What the server said before TLS is forgotten, and with it the message that was to be sent once more. */
+static void a_session_does_not_begin_anew_under_a_message(void **state) /* [K08] */
+{
+    letter one;
+    hand h;
+    (void)state;
+    hand_open(&h, "250-mx\r\n250-PIPELINING\r\n250-XCLIENT NAME\r\n250 STARTTLS\r\n");
+    letter_make(&one, &h, 2);
+    one.callbacks.on_next = begin_anew;
+    letter_begin(&one);
+    assert_int_equal(ehlo_client_flush(h.c, 0), EHLO_OK);
+    hand_feed(&h, "250 1\r\n250 2\r\n452 4.5.3 3\r\n354 4\r\n");
+    hand_feed(&h, "250 5\r\n");
+    hand_feed(&h, "250 6\r\n250 7\r\n354 8\r\n");
+    hand_feed(&h, "250 9\r\n");
+    assert_int_equal(one.outcome, EHLO_OUTCOME_DELIVERED);
+    hand_end(&h);
+    free(one.mem);
+}
+
+/* -- very many recipients --------------------------------------------------------------------------- */
+
+typedef struct accepting {
+    size_t at;      /* of what the client said */
+    size_t rcpts;   /* of this envelope */
+    size_t most;    /* of one envelope */
+    size_t batches; /* messages */
+    int in_body;
+} accepting;
+
+static void accept_line(accepting *s, const char *line, peer_text *replies)
+{
+    if (s->in_body && line[0] != '.') return;
+    size_t count = line[0] == '.' ? s->rcpts : 1;
+    if (line[0] == 'R') s->rcpts++;
+    if (s->rcpts > s->most) s->most = s->rcpts;
+    if (line[0] == '.') s->batches++;
+    if (line[0] == '.') s->rcpts = 0;
+    s->in_body = line[0] == 'D';
+    for (; count > 0; count--) peer_text_format(replies, s->in_body ? "354 go\r\n" : "250 ok\r\n");
+}
+
+/* An LMTP server that accepts everything, until the client has nothing to say. */
+static void accept_all(accepting *s, hand *h)
+{
+    while (s->at < h->out.len) {
+        peer_text replies = { 0 };
+        const char *lf;
+        while ((lf = memchr(h->out.ptr + s->at, '\n', h->out.len - s->at)) != NULL) {
+            accept_line(s, h->out.ptr + s->at, &replies);
+            s->at = (size_t)(lf - h->out.ptr) + 1;
+        }
+        if (replies.len == 0) break;
+        hand_feed(h, replies.ptr);
+        peer_text_free(&replies);
+    }
+}
+
+/* An LMTP message has as many replies as recipients: more than can be counted are divided. */
+static void more_recipients_than_replies_can_be_counted_are_divided(void **state) /* [C219] [K16] */
+{
+    enum { MANY = UINT16_MAX + 10 };
+    ehlo_recipient *to = calloc(MANY, sizeof *to);
+    accepting server = { 0 };
+    hand h;
+    (void)state;
+    assert_non_null(to);
+    for (size_t i = 0; i < MANY; i++) to[i].to = ehlo_str_from("b@x.example");
+    hand_open_as(&h, EHLO_CLIENT_LMTP, "250-mx\r\n250 PIPELINING\r\n");
+    h.envelope.rcpts = to;
+    h.envelope.nrcpts = MANY;
+    h.envelope.content = ehlo_str_from("x\r\n");
+    hand_begin(&h, 0);
+    accept_all(&server, &h);
+    assert_int_equal(h.outcome, EHLO_OUTCOME_DELIVERED);
+    assert_int_equal(server.most, 10000);
+    assert_int_equal(server.batches, 7);
+    hand_end(&h);
+    free(to);
+}
+
+/* Recipients on pages of their own: whoever looks at those out of reach dies on the spot. */
+enum { PAGED = 400 };
+
+typedef struct paged {
+    ehlo_recipient *to;
+    size_t size;
+    size_t left; /* without an outcome */
+    int outcome; /* of on_done; -1: not yet */
+} paged;
+
+static void paged_reach(paged *p, size_t from, int protection)
+{
+    assert_int_equal(mprotect((char *)p->to + from, p->size - from, protection), 0);
+}
+
+static void paged_open(paged *p)
+{
+    memset(p, 0, sizeof *p);
+    p->size = guard_room(PAGED * sizeof *p->to);
+    p->to = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(p->to != MAP_FAILED);
+    for (size_t i = 0; i < PAGED; i++) p->to[i].to = ehlo_str_from("b@x.example");
+    p->left = PAGED;
+    p->outcome = -1;
+}
+
+static void paged_rcpt(ehlo_transaction *t, size_t index, const ehlo_reply *r, void *user)
+{
+    paged *p = user;
+    (void)t;
+    (void)index;
+    if (r == NULL && --p->left == 0) paged_reach(p, 0, PROT_NONE);
+}
+
+static void paged_done(ehlo_transaction *t, int outcome, void *user)
+{
+    paged *p = user;
+    (void)t;
+    p->outcome = outcome;
+}
+
+static void paged_begin(paged *p, hand *h)
+{
+    static const ehlo_transaction_callbacks callbacks = { .on_rcpt = paged_rcpt, .on_done = paged_done };
+    h->envelope.rcpts = p->to;
+    h->envelope.nrcpts = PAGED;
+    h->envelope.content = ehlo_str_from("x");
+    assert_int_equal(ehlo_transaction_start(&h->t, h->transaction_mem, ehlo_transaction_size(), h->c, &h->envelope,
+                                            &callbacks, p, NULL),
+                     EHLO_OK);
+    assert_int_equal(ehlo_client_flush(h->c, 0), EHLO_OK);
+}
+
+/* A reply that ends a message costs what its own recipients cost, and not all that wait. */
+static void a_batch_does_not_look_at_the_recipients_behind_it(void **state) /* [C228] */
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    paged p;
+    hand h;
+    (void)state;
+    paged_open(&p);
+    hand_open(&h, "250-mx\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=1\r\n");
+    paged_begin(&p, &h);
+    paged_reach(&p, page, PROT_NONE);
+    for (size_t i = 0; i < 3; i++) {
+        hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+        hand_feed(&h, "250 4\r\n");
+        assert_int_equal(p.to[i].outcome, EHLO_OUTCOME_DELIVERED);
+    }
+    paged_reach(&p, page, PROT_READ | PROT_WRITE);
+    hand_end(&h);
+    assert_int_equal(p.outcome, EHLO_OUTCOME_NOT_SENT);
+    assert_int_equal(munmap(p.to, p.size), 0);
+}
+
+/* A hundred replies do not come: the first of them has told everybody. */
+static void a_lost_session_goes_through_the_recipients_once(void **state) /* [C240] */
+{
+    paged p;
+    hand h;
+    (void)state;
+    paged_open(&p);
+    hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
+    paged_begin(&p, &h);
+    assert_int_equal(ehlo_client_lost(h.c), EHLO_OK);
+    assert_int_equal(p.left, 0);
+    assert_int_equal(p.outcome, EHLO_OUTCOME_NOT_SENT);
+    hand_end(&h);
+    assert_int_equal(munmap(p.to, p.size), 0);
+}
+
 /* -- all of it -------------------------------------------------------------------------------------- */
 
 static const struct CMUnitTest by_hand[] = {
@@ -1009,6 +1432,7 @@ static const struct CMUnitTest by_hand[] = {
     cmocka_unit_test(bodies_arrive_as_they_are_whatever_the_manner),
     cmocka_unit_test(small_pieces_go_as_data_where_nothing_demands_bdat),
     cmocka_unit_test(large_pieces_go_as_chunks_and_cr_lf_may_be_cut_between_them),
+    cmocka_unit_test(a_piece_that_ends_in_two_crs_goes_on),
     cmocka_unit_test(bare_octets_are_refused_or_turned),
     cmocka_unit_test(a_bare_octet_behind_the_354_breaks_off),
     cmocka_unit_test(a_line_that_is_too_long_is_refused),
@@ -1027,6 +1451,14 @@ static const struct CMUnitTest by_hand[] = {
     cmocka_unit_test(sizes_and_spaces_are_checked),
     cmocka_unit_test(a_transaction_in_flight_is_done_at_close),
     cmocka_unit_test(delivery_parameters_need_their_extensions),
+    cmocka_unit_test(rset_is_said_although_a_message_that_waited_gave_up),
+    cmocka_unit_test(rset_follows_a_refused_chunk_although_the_last_was_out),
+    cmocka_unit_test(an_envelope_by_hand_gets_its_message_while_another_waits),
+    cmocka_unit_test(a_chunk_may_be_announced_from_the_end_of_a_write),
+    cmocka_unit_test(a_session_does_not_begin_anew_under_a_message),
+    cmocka_unit_test(more_recipients_than_replies_can_be_counted_are_divided),
+    cmocka_unit_test(a_batch_does_not_look_at_the_recipients_behind_it),
+    cmocka_unit_test(a_lost_session_goes_through_the_recipients_once),
 };
 
 /* Without arguments: everything, with the dialogues of the source tree (EHLO_SOURCE). With: those files. */

@@ -10,6 +10,7 @@
 void report_text_set(struct report_text *text, ehlo_str words)
 {
     ehlo_text_clean(words, text->bytes, sizeof text->bytes, &text->len);
+    text->reply_len = 0;
 }
 
 static void add_words(struct report_text *text, ehlo_str words)
@@ -22,8 +23,11 @@ static void add_words(struct report_text *text, ehlo_str words)
 
 void report_text_reply(struct report_text *text, ehlo_str reply)
 {
-    ehlo_str line;
-    for (text->len = 0; ehlo_reply_next(&reply, &line) > 0;) add_words(text, line);
+    ehlo_str line, rest = reply;
+    if (text->reply_len > 0 && text->reply_len == reply.len && memcmp(text->reply, reply.ptr, reply.len) == 0) return;
+    for (text->len = 0; ehlo_reply_next(&rest, &line) > 0;) add_words(text, line);
+    text->reply_len = reply.len <= sizeof text->reply ? reply.len : 0;
+    memcpy(text->reply, reply.ptr, text->reply_len);
 }
 
 /* -- lines: gathered, as there may be one for each of a million copies ------------------------------- */

@@ -45,6 +45,12 @@ struct sender {
     ehlo_timer timer;
 };
 
+static void finish(struct sender *s)
+{
+    s->finished = 1;
+    ehlo_loop_stop(s->loop, 0);
+}
+
 /* -- outcomes --------------------------------------------------------------------------------------- */
 
 /* texts: one for each recipient, or with step 0 one for all. */
@@ -161,9 +167,12 @@ static int slot_prepare(struct slot *slot, struct sender *s)
     slot->memory = malloc(ehlo_transaction_size());
     slot->texts = calloc(slot->envelope.nrcpts, sizeof *slot->texts);
     slot->envelope.rcpts = calloc(slot->envelope.nrcpts, sizeof *slot->envelope.rcpts);
-    if (slot->memory != NULL && slot->texts != NULL && slot->envelope.rcpts != NULL) return 1;
-    slot_free(slot);
-    return 0;
+    if (slot->memory == NULL || slot->texts == NULL || slot->envelope.rcpts == NULL) {
+        slot_free(slot);
+        return 0;
+    }
+    memcpy(slot->envelope.rcpts, s->job->envelope.rcpts, slot->envelope.nrcpts * sizeof *slot->envelope.rcpts);
+    return 1;
 }
 
 static struct slot *free_slot(struct sender *s)
@@ -179,7 +188,6 @@ static int start_copy(struct sender *s, struct slot *slot)
 {
     const ehlo_envelope *envelope = &slot->envelope;
     ehlo_transaction *t;
-    memcpy(envelope->rcpts, s->job->envelope.rcpts, envelope->nrcpts * sizeof *envelope->rcpts);
     slot->transaction = slot->memory; /* before the call, as on_done may come from inside it */
     s->waiting--;
     s->running++;
@@ -233,7 +241,7 @@ static void on_ready(ehlo_client *c, void *user)
 static void on_failed(ehlo_loop *loop, const ehlo_failure *f, void *user)
 {
     struct sender *s = user;
-    struct report_text text;
+    struct report_text text = { 0 };
     (void)loop;
     if (f->reply != NULL) {
         report_text_reply(&text, f->reply->text);
@@ -241,7 +249,7 @@ static void on_failed(ehlo_loop *loop, const ehlo_failure *f, void *user)
         report_text_set(&text, f->error != 0 ? ehlo_str_from(strerror(f->error)) : f->problem);
     }
     settle_waiting(s, f->outcome, f->stage, f->reply, &text);
-    s->finished = 1;
+    finish(s);
 }
 
 static void connect_to_server(struct sender *s);
@@ -257,7 +265,7 @@ static void on_closed(ehlo_client *c, int reason, void *user)
         return;
     }
     settle_waiting_as(s, EHLO_STAGE_NONE, ehlo_client_problem(c));
-    s->finished = 1;
+    finish(s);
 }
 
 static void on_trace(ehlo_client *c, int direction, ehlo_str bytes, int secret, void *user)
@@ -276,7 +284,7 @@ static void connect_to_server(struct sender *s)
     int error = ehlo_loop_connect(s->loop, &s->job->connect, &callbacks, s, &s->connection);
     if (error == EHLO_OK) return;
     settle_waiting_as(s, EHLO_STAGE_CONNECT, ehlo_error_text(error));
-    s->finished = 1;
+    finish(s);
 }
 
 /* -- the watch -------------------------------------------------------------------------------------- */
@@ -346,13 +354,13 @@ static int open_resolver(const struct job *job, ehlo_loop *loop, ehlo_resolver *
 static int run_loop(struct sender *s)
 {
     progress_start(ehlo_loop_now(s->loop), s->waiting * s->job->content.size, s->job->content.size);
-    int more = ehlo_timer_start(s->loop, &s->timer, TICK_MS, on_timer, s);
-    if (more < 0) return more;
+    int error = ehlo_timer_start(s->loop, &s->timer, TICK_MS, on_timer, s);
+    if (error < 0) return error;
     connect_to_server(s);
-    for (more = 1; !s->finished && more > 0;) more = ehlo_loop_step(s->loop, -1);
+    error = ehlo_loop_run(s->loop);
     progress_clear();
     report_flush();
-    return more < 0 ? more : s->worst;
+    return error < 0 ? error : s->worst;
 }
 
 int sender_run(const struct job *job)

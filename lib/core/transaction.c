@@ -444,7 +444,8 @@ static int queue_chunk(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
     ehlo_chunk plan;
-    if (c->body.mode != EHLO_SEND_NONE || !pull(t) || !plan_chunk(t, &plan)) return 0;
+    if (c->body.mode != EHLO_SEND_NONE || !ehlo_client_ready(c) || c->count == EHLO_RING) return 0;
+    if (!pull(t) || !plan_chunk(t, &plan)) return 0; /* the plan takes a look at every octet: not in vain */
     if (plan.size == 0 && !plan.last) return ehlo_client_hold_cr(c);
     unsigned replies = plan.last && ehlo_transaction_is_lmtp(t) ? t->accepted : 1;
     ehlo_on_reply done = plan.last ? ehlo_transaction_on_final : ehlo_transaction_on_chunk;

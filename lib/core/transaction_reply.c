@@ -113,9 +113,8 @@ void ehlo_transaction_on_rcpt(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     ehlo_transaction *t = user;
     (void)c;
-    size_t index = next_heard(t);
     t->unanswered--;
-    if (heard(t, r)) take_rcpt(t, index, r);
+    if (heard(t, r)) take_rcpt(t, next_heard(t), r);
     ehlo_transaction_end_batch(t);
 }
 

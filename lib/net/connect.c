@@ -534,11 +534,16 @@ int ehlo_loop_push(ehlo_transaction *t, const char *bytes, size_t len, int last,
     return settle_visit(out, v, ehlo_transaction_push(t, out->carrier.conn.loop->now, bytes, len, last, used));
 }
 
+/* Where the session runs further out, to resume is to leave word: flush tells, and the session goes on there. */
 int ehlo_loop_body_ready(ehlo_transaction *t)
 {
-    ehlo_outgoing *out = outgoing_of(ehlo_transaction_client(t));
+    ehlo_client *c = ehlo_transaction_client(t);
+    ehlo_outgoing *out = outgoing_of(c);
     ehlo_loop *loop = out->carrier.conn.loop;
     if (loop->driven == &out->carrier.conn) return ehlo_transaction_resume(t, loop->now);
     visit v = begin_visit(out);
-    return settle_visit(out, v, ehlo_transaction_resume(t, loop->now));
+    int result = ehlo_transaction_resume(t, loop->now);
+    if (result == EHLO_OK) result = ehlo_client_flush(c, loop->now);
+    result = settle_visit(out, v, result);
+    return result == EHLO_ERR_REENTRY ? EHLO_OK : result;
 }
