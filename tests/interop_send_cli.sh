@@ -510,3 +510,22 @@ status=0
 [ $status -eq 0 ] || fail "status $status with nothing open"
 grep -q 'C:' "$work/said" && fail "the server was told what belongs to a log"
 ok "no standard descriptors"
+
+status=0
+"$bin/send" --server "127.0.0.1:$port" --from a@x.example --to b@x.example "$work/message" >/dev/full 2>"$work/err" || status=$?
+[ $status -eq 75 ] || fail "status $status where the outcome could not be printed"
+grep -q 'standard output: ' "$work/err" || fail "nobody is told that the outcome could not be printed"
+ok "a full standard output"
+
+status=0
+timeout -k 20 1 "$bin/send" --server 127.0.0.1:1 --from a@x.example --to b@x.example --count 4000000000 "$work/message" \
+    >/dev/null 2>&1 || status=$?
+[ $status -lt 128 ] || fail "a signal does not end a long list of outcomes"
+ok "a signal among the outcomes"
+
+stop
+scripted EHLO:SIZE
+yes 'a line that ends in LF alone' | head -c 6000000 >"$work/lf"
+run 0 --server "127.0.0.1:$port" --from a@x.example --to b@x.example --trace "$work/lf"
+grep -q '^C: MAIL FROM:<a@x.example>$' "$work/err" || fail "a SIZE is said that is not known"
+ok "a size that is not known"

@@ -862,6 +862,23 @@ static void silent_servers_are_asked_in_rounds_and_then_no_more(void **state)
     close_world(&w);
 }
 
+/* Some servers never answer for AAAA: no mail waits for that as long as for a server that is down. */
+static void where_one_family_is_found_the_other_is_not_waited_for_long(void **state)
+{
+    (void)state;
+    for (int silent = 0; silent < OF_BOTH; silent++) {
+        world w;
+        open_world(&w, 1, AF_INET);
+        w.servers[0].acts[silent] = ACT_SILENT;
+        w.servers[0].acts[1 - silent] = ACT_FOUND;
+        w.servers[0].counts[1 - silent] = 1;
+        open_resolver(&w, 2 * LONG_MS, 1, "");
+        result r = look_up(&w, "mail.example");
+        assert_result(&r, EHLO_DNS_FOUND, silent == OF_AAAA ? "192.0.2.1" : "2001:db8::1", "one family");
+        close_world(&w);
+    }
+}
+
 static void a_server_that_wakes_up_in_the_second_round_is_heard(void **state)
 {
     world w;
@@ -1385,6 +1402,7 @@ int main(void)
         cmocka_unit_test(without_descriptors_a_look_up_fails_later),
         cmocka_unit_test(that_there_is_nothing_is_final),
         cmocka_unit_test(silent_servers_are_asked_in_rounds_and_then_no_more),
+        cmocka_unit_test(where_one_family_is_found_the_other_is_not_waited_for_long),
         cmocka_unit_test(a_server_that_wakes_up_in_the_second_round_is_heard),
         cmocka_unit_test(what_did_not_fit_comes_by_tcp_however_it_is_cut),
         cmocka_unit_test(what_is_not_there_may_be_said_by_tcp_too),

@@ -172,3 +172,16 @@ int content_read(const struct content *content, struct content_window *window, u
     *last = window->at + window->len == content->size;
     return 0;
 }
+
+/* A file has one kind of line ends: the first that are seen tell. */
+uint64_t content_wire_size(const struct content *content)
+{
+    struct content_window window = { 0 };
+    ehlo_str piece;
+    int last, error = 0;
+    if (content->text.ptr == NULL) error = content_read(content, &window, 0, &piece, &last);
+    const char *lf = content->text.ptr == NULL && error == 0 ? memchr(piece.ptr, '\n', piece.len) : NULL;
+    int bare = error != 0 || (lf != NULL && (lf == piece.ptr || lf[-1] != '\r'));
+    free(window.bytes);
+    return bare ? 0 : content->size;
+}

@@ -310,7 +310,7 @@ static void open_message(struct job *job, const char *file)
     int error = content_open(&job->content, file);
     if (error != 0) program_usage_error("%s: %s", file, strerror(error));
     job->envelope.content = job->content.text;
-    job->envelope.size = job->content.size;
+    job->envelope.size = content_wire_size(&job->content);
 }
 
 static int status_of(int worst)
@@ -347,5 +347,8 @@ int main(int argc, char **argv)
     content_close(&o.job.content);
     free(o.hosts);
     free(o.job.envelope.rcpts);
-    return status_of(worst);
+    int status = status_of(worst);
+    if (report_failure() == 0) return status;
+    program_log("standard output: %s", strerror(report_failure()));
+    return status == PROGRAM_OK ? STATUS_AGAIN : status; /* nobody knows of the outcomes */
 }

@@ -2,6 +2,7 @@
 #include "progress.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { LARGE = 1000000, BAR_WIDTH = 30 };
@@ -17,6 +18,13 @@ void progress_start(uint64_t now_ms, uint64_t total, uint64_t message)
     if (message < LARGE || !isatty(STDERR_FILENO)) return;
     progress.total = total;
     progress.started_ms = now_ms;
+}
+
+/* Columns of the terminal: what is longer would wrap, and could not be drawn over. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 /* "1:02:03" or "2:03" */
@@ -42,7 +50,13 @@ void progress_show(uint64_t now_ms, uint64_t sent)
     for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < (int)(share * BAR_WIDTH) ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
     if (rate >= 1) write_time(left, (uint64_t)((double)(progress.total - sent) / rate));
-    int width = fprintf(stderr, "\r[%s] %3d%%  %.1f MB/s  %s left", bar, (int)(share * 100), rate / 1e6, left) - 1;
+    char line[128];
+    int most = columns() - 1;
+    int width =
+        snprintf(line, sizeof line, "[%s] %3d%%  %.1f MB/s  %s left", bar, (int)(share * 100), rate / 1e6, left);
+    if (width > most) width = snprintf(line, sizeof line, "%3d%%  %.1f MB/s", (int)(share * 100), rate / 1e6);
+    if (width > most) width = most;
+    fprintf(stderr, "\r%.*s", width, line);
     /* What was longer before is overwritten. */
     fprintf(stderr, "%*s", progress.drawn > width ? progress.drawn - width : 0, "");
     if (width > progress.drawn) progress.drawn = width;

@@ -2,6 +2,7 @@
 
 #include "progress.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,14 +35,19 @@ void report_text_reply(struct report_text *text, ehlo_str reply)
 
 static char lines[65536]; /* an address has a command line's length at most */
 static size_t lines_len;
+static int failure;
 
 void report_flush(void)
 {
     if (lines_len == 0) return;
     progress_clear();
-    fwrite(lines, 1, lines_len, stdout);
-    fflush(stdout);
+    if ((fwrite(lines, 1, lines_len, stdout) < lines_len || fflush(stdout) != 0) && failure == 0) failure = errno;
     lines_len = 0;
+}
+
+int report_failure(void)
+{
+    return failure;
 }
 
 static char *put(char *at, const char *bytes, size_t len)

@@ -22,6 +22,8 @@ void report_text_reply(struct report_text *text, ehlo_str reply);
 /* "ADDRESS OUTCOME STAGE CODE ENHANCED TEXT"; "-" for what there is none of. Printed by report_flush. */
 void report_recipient(const ehlo_recipient *rcpt, const struct report_text *text);
 void report_flush(void);
+/* errno of what could not be printed; 0 if all could. */
+int report_failure(void);
 
 /* "C: ..." or "S: ..." */
 void report_trace(int direction, ehlo_str bytes, int secret);

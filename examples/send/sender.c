@@ -22,6 +22,7 @@ struct slot {
     ehlo_envelope envelope;        /* with recipients of its own */
     struct report_text *texts;     /* beside them */
     struct content_window window;
+    int error; /* errno: the message could not be read */
 };
 
 struct sender {
@@ -70,7 +71,9 @@ static void settle_waiting(struct sender *s, ehlo_outcome outcome, ehlo_stage st
     if (s->waiting == 0) return;
     for (size_t i = 0; i < envelope.nrcpts; i++) envelope.rcpts[i].outcome = EHLO_OUTCOME_NONE;
     ehlo_envelope_settle(&envelope, outcome, stage, r);
-    for (; s->waiting > 0; s->waiting--) print_copy(s, &envelope, text, 0);
+    int before = *s->job->signals; /* there may be thousands of millions: a signal ends that too */
+    for (; s->waiting > 0 && *s->job->signals == before; s->waiting--) print_copy(s, &envelope, text, 0);
+    s->waiting = 0;
 }
 
 static void settle_waiting_as(struct sender *s, ehlo_stage stage, ehlo_str why)
@@ -80,6 +83,13 @@ static void settle_waiting_as(struct sender *s, ehlo_stage stage, ehlo_str why)
     settle_waiting(s, EHLO_OUTCOME_NOT_SENT, stage, NULL, &text);
 }
 
+static ehlo_str why_lost(const struct slot *slot, const ehlo_transaction *t)
+{
+    if (slot->error != 0) return ehlo_str_from(strerror(slot->error));
+    if (slot->sender->signals > 0) return ehlo_str_from("interrupted");
+    return ehlo_client_problem(ehlo_transaction_client(t));
+}
+
 static void on_rcpt(ehlo_transaction *t, size_t index, const ehlo_reply *r, void *user)
 {
     struct slot *slot = user;
@@ -87,7 +97,7 @@ static void on_rcpt(ehlo_transaction *t, size_t index, const ehlo_reply *r, void
     if (r != NULL) {
         report_text_reply(&slot->texts[index], r->text);
     } else {
-        report_text_set(&slot->texts[index], ehlo_client_problem(ehlo_transaction_client(t)));
+        report_text_set(&slot->texts[index], why_lost(slot, t));
     }
 }
 
@@ -107,10 +117,8 @@ static int body(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int *last
 {
     struct slot *slot = user;
     (void)t;
-    int error = content_read(&slot->sender->job->content, &slot->window, offset, piece, last);
-    if (error == 0) return EHLO_OK;
-    errno = error;
-    return EHLO_ERR_SYSTEM;
+    slot->error = content_read(&slot->sender->job->content, &slot->window, offset, piece, last);
+    return slot->error == 0 ? EHLO_OK : EHLO_ERR_SYSTEM;
 }
 
 static void start_copies(struct sender *s);

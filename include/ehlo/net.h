@@ -260,7 +260,8 @@ EHLO_API int ehlo_loop_resume(ehlo_loop *loop, ehlo_conn_id id);
  * is freed is called, at the latest from ehlo_loop_free. */
 EHLO_API int ehlo_loop_post(ehlo_loop *loop, void (*fn)(ehlo_loop *loop, void *arg), void *arg);
 /* Stops accepting, says 421 to idle peers, lets messages in flight finish for at most grace_ms, then closes
- * what is left; ehlo_loop_run then returns. From a signal handler too. A second call may shorten the grace. */
+ * what is left; ehlo_loop_run then returns. Outgoing sessions: see ehlo_loop_connect. From a signal handler too. A second
+ * call may shorten the grace. */
 EHLO_API void ehlo_loop_stop(ehlo_loop *loop, int grace_ms);
 
 /* -- limits ----------------------------------------------------------------------------------------- */

@@ -11,6 +11,9 @@
 
 enum { ADDRESSES_MAX = 16 /* of one family */, IPV6 = 0, IPV4 = 1, FAMILIES = 2 };
 
+/* Where one family was found, the other has so long to be found too: some servers never answer for AAAA. */
+enum { OTHER_MS = 500 };
+
 static const struct {
     ehlo_family family;
     ehlo_dns_type type;
@@ -35,7 +38,7 @@ struct ehlo_lookup {
     ehlo_resolver *resolver;
     ehlo_on_addresses fn;
     void *arg;
-    ehlo_timer timer; /* until what was known at once may be told */
+    ehlo_timer timer; /* until what is known may be told */
     family_answer answers[FAMILIES];
 };
 
@@ -108,6 +111,12 @@ static void finish(ehlo_lookup *lookup)
     fn(loop, status, addresses, n, arg);
 }
 
+static void tell_known(ehlo_loop *loop, void *arg)
+{
+    (void)loop;
+    finish(arg);
+}
+
 /* -- what has to be asked --------------------------------------------------------------------------- */
 
 static void on_answer(void *arg, ehlo_dns_answer *answer)
@@ -117,8 +126,12 @@ static void on_answer(void *arg, ehlo_dns_answer *answer)
     of->question = NULL;
     of->status = answer->status;
     while (of->n < ADDRESSES_MAX && ehlo_dns_next(answer, &record)) of->addresses[of->n++] = record.address;
-    const ehlo_lookup *lookup = of->lookup;
-    if (lookup->answers[IPV6].question == NULL && lookup->answers[IPV4].question == NULL) finish(of->lookup);
+    ehlo_lookup *lookup = of->lookup;
+    if (lookup->answers[IPV6].question == NULL && lookup->answers[IPV4].question == NULL)
+        finish(lookup);
+    else if (of->n > 0 &&
+             ehlo_timer_start(lookup->resolver->loop, &lookup->timer, OTHER_MS, tell_known, lookup) != EHLO_OK)
+        finish(lookup);
 }
 
 static int ask(ehlo_lookup *lookup, ehlo_str host)
@@ -168,12 +181,6 @@ static int is_known(ehlo_lookup *lookup, ehlo_str host)
 {
     if (host.ptr[host.len - 1] == '.') host.len--;
     return is_localhost(lookup, host) || is_in_hosts(lookup, host);
-}
-
-static void tell_known(ehlo_loop *loop, void *arg)
-{
-    (void)loop;
-    finish(arg);
 }
 
 static int begin(ehlo_lookup *lookup, ehlo_str host)
