@@ -1,12 +1,11 @@
 #!/bin/sh
-# Builds the programs of this folder, lets `inbox` receive one message, and shows what was said and what was
+# Builds the programs of this folder, lets `send` send a message to `inbox`, and shows what was said and what was
 # stored. Nothing is left behind but packages that were missing:
 #
 #     sh examples/demo.sh
 #
 # A compiler and CMake are needed; on Debian and its kin they are installed when they are not there and you
-# are root. The message is sent with curl, else with swaks, python3 or bash, whichever is there.
-# EHLO_BIN=FOLDER uses programs that are built already.
+# are root. EHLO_BIN=FOLDER uses programs that are built already.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -109,60 +108,15 @@ write_message()
         echo "the next line is a lone dot, which does not end a message that is sent with care:"
         echo "."
         echo "Alice"
-    } | awk '{ printf "%s\r\n", $0 }' >"$work/message"
-}
-
-send_with_bash()
-{
-    bash -c '
-        expect() {
-            while read -r -t 20 line <&3; do
-                case $line in
-                "$1 "*) return ;;
-                "$1-"*) ;;
-                *) break ;;
-                esac
-            done
-            echo "expected $1, got: $line" >&2
-            exit 1
-        }
-        say() { printf "%s\r\n" "$2" >&3; expect "$1"; }
-        exec 3<>"/dev/tcp/${1%:*}/${1##*:}"
-        expect 220
-        say 250 "EHLO client.example"
-        say 250 "MAIL FROM:<alice@sender.example>"
-        say 250 "RCPT TO:<bob@inbox.example>"
-        say 354 "DATA"
-        sed "s/^\./../" "$2" >&3
-        say 250 "."
-        say 221 "QUIT"
-    ' send "$address" "$work/message"
+    } >"$work/message"
 }
 
 send_message()
 {
-    if have curl && curl --version | grep -qw smtp; then
-        say "Sending a message with curl to $address"
-        quietly curl --silent --show-error --max-time 30 --url "smtp://$address/client.example" \
-            --mail-from alice@sender.example --mail-rcpt bob@inbox.example --upload-file "$work/message"
-    elif have swaks; then
-        say "Sending a message with swaks to $address"
-        quietly swaks --timeout 30 --server "$address" --ehlo client.example \
-            --from alice@sender.example --to bob@inbox.example --data "@$work/message"
-    elif have python3; then
-        say "Sending a message with python3 to $address"
-        quietly python3 -c '
-import smtplib, sys
-host, port = sys.argv[1].rsplit(":", 1)
-with smtplib.SMTP(host, int(port), "client.example", timeout=30) as client, open(sys.argv[2], "rb") as message:
-    client.sendmail("alice@sender.example", ["bob@inbox.example"], message.read())
-' "$address" "$work/message"
-    elif have bash; then
-        say "Sending a message with bash to $address"
-        quietly send_with_bash
-    else
-        fail "please install curl, swaks, python3 or bash"
-    fi
+    say "Sending a message with send to $address"
+    quietly "$bin/send" --server "$address" --ehlo client.example --timeout 30 \
+        --from alice@sender.example --to bob@inbox.example "$work/message"
+    cat "$work/log"
 }
 
 stop_inbox()
@@ -185,7 +139,7 @@ show()
 }
 
 if [ -n "${EHLO_BIN:-}" ]; then bin=$EHLO_BIN; else build; fi
-[ -x "$bin/inbox" ] || fail "there is no program $bin/inbox"
+for program in inbox send; do [ -x "$bin/$program" ] || fail "there is no program $bin/$program"; done
 write_message
 start_inbox
 send_message

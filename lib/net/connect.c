@@ -135,20 +135,19 @@ static void refuse(ehlo_outgoing *out, const ehlo_reply *r)
     ehlo_client_command(out->carrier.session, EHLO_VERB_QUIT, ehlo_str_make(NULL, 0), NULL, NULL, NULL);
 }
 
-static int is_positive(const ehlo_reply *r)
+/* 1: the server goes along. A session that ended is noted by what ends it. */
+static int goes_along(ehlo_outgoing *out, const ehlo_reply *r)
 {
-    return r->code / 100 == 2;
+    int positive = r != NULL && r->code / 100 == 2;
+    if (r != NULL && !positive) refuse(out, r);
+    return positive;
 }
 
 static void on_hello(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     ehlo_outgoing *out = outgoing_of(c);
     (void)user;
-    if (r == NULL) return;
-    if (!is_positive(r)) {
-        refuse(out, r);
-        return;
-    }
+    if (!goes_along(out, r)) return;
     ehlo_dial_free(out->dial);
     out->dial = NULL;
     out->callbacks.on_ready(c, out->user);
@@ -158,11 +157,7 @@ static void on_greeting(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     ehlo_outgoing *out = outgoing_of(c);
     (void)user;
-    if (r == NULL) return;
-    if (!is_positive(r)) {
-        refuse(out, r);
-        return;
-    }
+    if (!goes_along(out, r)) return;
     out->stage = EHLO_STAGE_HELLO;
     ehlo_client_hello(c, on_hello, NULL);
 }
