@@ -173,15 +173,31 @@ int content_read(const struct content *content, struct content_window *window, u
     return 0;
 }
 
-/* A file has one kind of line ends: the first that are seen tell. */
+/* LFs behind no CR; before: the octet in front of them. */
+static uint64_t count_bare_lfs(ehlo_str piece, char before)
+{
+    uint64_t count = 0;
+    const char *end = piece.ptr + piece.len, *lf = piece.ptr;
+    for (; lf < end && (lf = memchr(lf, '\n', (size_t)(end - lf))) != NULL; lf++) {
+        count += (lf > piece.ptr ? lf[-1] : before) != '\r';
+    }
+    return count;
+}
+
 uint64_t content_wire_size(const struct content *content)
 {
     struct content_window window = { 0 };
-    ehlo_str piece;
-    int last, error = 0;
-    if (content->text.ptr == NULL) error = content_read(content, &window, 0, &piece, &last);
-    const char *lf = content->text.ptr == NULL && error == 0 ? memchr(piece.ptr, '\n', piece.len) : NULL;
-    int bare = error != 0 || (lf != NULL && (lf == piece.ptr || lf[-1] != '\r'));
+    uint64_t offset = 0, size = content->size;
+    char before = '\0';
+    int last = content->text.ptr != NULL, error = 0;
+    while (!last && error == 0) {
+        ehlo_str piece;
+        error = content_read(content, &window, offset, &piece, &last);
+        if (error != 0 || piece.len == 0) break;
+        size += count_bare_lfs(piece, before);
+        before = piece.ptr[piece.len - 1];
+        offset += piece.len;
+    }
     free(window.bytes);
-    return bare ? 0 : content->size;
+    return error == 0 ? size : 0;
 }

@@ -27,7 +27,7 @@ void content_close(struct content *content);
 int content_read(const struct content *content, struct content_window *window, uint64_t offset, ehlo_str *piece,
                  int *last);
 
-/* Its octets on the wire, where every LF is a CRLF; 0 if that is not known: a large one is not read through for it. */
+/* Its octets on the wire, where every LF is a CRLF: a large one is read through for it. 0: it cannot be read. */
 uint64_t content_wire_size(const struct content *content);
 
 #endif
