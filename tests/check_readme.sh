@@ -2,42 +2,11 @@
 # The smallest server and the smallest sender of the README compile as they stand there, and do what is said of them:
 # the server takes the sender's message for its domain and prints it, and refuses other recipients; the sender says
 # which. EHLO_BUILD_DIR is the build folder.
-set -eu
+. "$(dirname "$0")/peers/servers.sh"
 
 source=${EHLO_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 build=${EHLO_BUILD_DIR:?is the build folder}
 cc=${CC:-cc}
-work=$(mktemp -d)
-server_pid=
-
-fail()
-{
-    echo "FAILED: $*" >&2
-    for log in "$work"/*.log; do
-        [ ! -s "$log" ] || tail -n 20 "$log" >&2
-    done
-    exit 1
-}
-
-clean_up()
-{
-    status=$?
-    trap - EXIT
-    stop
-    rm -rf "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 143' INT TERM HUP
-
-# Waits for its end, too: the port is free then.
-stop()
-{
-    [ -n "$server_pid" ] || return 0
-    kill "$server_pid" 2>/dev/null || :
-    wait "$server_pid" 2>/dev/null || :
-    server_pid=
-}
 
 # program NUMBER NAME SED-SCRIPT: the so-and-so-many-th program of the README, with what the script changes
 program()
@@ -68,26 +37,27 @@ build_all()
     ! cmp -s "$work/sender.c" "$work/stranger.c" || fail "the sender of the README does not send to someone@example.org"
 }
 
-# start PORT: 1 if it could not listen there
-start()
+# start_at_port PORT: 1 if it could not listen there
+start_at_port()
 {
     build_all "$1"
     "$work/server" >"$work/printed" 2>"$work/server.log" &
-    server_pid=$!
+    server=$!
+    running=$server
     tries=0
     until "$work/stranger" >"$work/stranger.log" 2>&1 || [ "$(cat "$work/stranger.log")" = "rejected, code 550" ]; do
-        kill -0 "$server_pid" 2>/dev/null || return 1
+        kill -0 "$server" 2>/dev/null || return 1
         tries=$((tries + 1))
         [ $tries -lt 100 ] || fail "it does not refuse a recipient elsewhere with 550"
         sleep 0.1
     done
-    kill -0 "$server_pid" 2>/dev/null
+    kill -0 "$server" 2>/dev/null
 }
 
 port=$((20000 + $$ % 10000))
 attempts=0
-until start $port; do
-    stop
+until start_at_port $port; do
+    stop_all
     attempts=$((attempts + 1))
     [ $attempts -lt 10 ] || fail "no free port"
     port=$((port + 37))
@@ -99,4 +69,4 @@ done
 [ "$(cat "$work/sender.log")" = "delivered, code 250" ] || fail "the sender does not say what became of the message"
 printf 'From: me@example.com\r\nSubject: hello\r\n\r\nLine ends become CRLF.\r\n.\r\nThe end\r\n' >"$work/sent"
 cmp "$work/sent" "$work/printed" || fail "what it printed is not what was sent"
-kill -0 "$server_pid" || fail "the server has ended"
+kill -0 "$server" || fail "the server has ended"

@@ -2,71 +2,16 @@
 # Clients that others wrote deliver to inbox and to sink, by SMTP and LMTP; what inbox stored is compared with what
 # was sent, octet for octet. EHLO_BIN is the folder of the programs. A client that is not on this machine is named
 # as skipped, and is a failure where CI=true; status 77 if there is none at all.
-set -eu
-
 bin=${EHLO_BIN:?is the folder of the built programs}
-work=$(mktemp -d)
-server_pid=
+. "$(dirname "$0")/peers/servers.sh"
 present=0
 missing=
 
-fail()
+# A server of ours that was asked to end does so with status 0.
+stop_well()
 {
-    echo "FAILED: $*" >&2
-    for log in "$work"/*.log; do
-        [ -s "$log" ] && tail -n 20 "$log" >&2
-    done
-    exit 1
-}
-
-clean_up()
-{
-    status=$?
-    trap - EXIT
-    if [ -n "$server_pid" ]; then
-        kill "$server_pid" 2>/dev/null || :
-        wait "$server_pid" 2>/dev/null || :
-    fi
-    rm -rf "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 143' INT TERM HUP
-
-# start NAME PROGRAM ARGUMENTS...: sets $server_pid and $port
-start()
-{
-    name=$1
-    shift
-    : >"$work/ready" # the server's own redirection may come only after the first look into it
-    "$@" >"$work/ready" 2>"$work/$name.log" &
-    server_pid=$!
-    tries=0
-    until port=$(sed -n 's/^ready .*://p' "$work/ready") && [ -n "$port" ]; do
-        kill -0 "$server_pid" 2>/dev/null || fail "$name did not start"
-        tries=$((tries + 1))
-        [ "$tries" -lt 200 ] || fail "$name did not say that it is ready"
-        sleep 0.1
-    done
-}
-
-# A server that was asked to end does so with status 0, and soon.
-stop()
-{
-    kill "$server_pid"
-    tries=0
-    while kill -0 "$server_pid" 2>/dev/null; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 200 ] || {
-            kill -9 "$server_pid"
-            fail "$name did not end"
-        }
-        sleep 0.1
-    done
-    status=0
-    wait "$server_pid" || status=$?
-    server_pid=
-    [ "$status" -eq 0 ] || fail "$name ended with status $status"
+    stop "$server"
+    [ "$stopped" -eq 0 ] || fail "$name ended with status $stopped"
 }
 
 # -- messages: text with LF line ends in .lf, what it is on the wire in .crlf --------------------------------
@@ -101,11 +46,6 @@ make_messages()
 }
 
 # -- clients: PEER_present says whether it is here; PEER_send SIZE RECIPIENT sends to 127.0.0.1:$port --------
-
-have()
-{
-    command -v "$1" >/dev/null 2>&1
-}
 
 curl_present()
 {
@@ -234,7 +174,7 @@ check_trace_fields()
     python3_present || return 0
     start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --hostname mx.example
     send python3 small trace@x.example
-    stop
+    stop_well
     set -- "$work"/mail/trace@x.example/new/*
     [ -f "$1" ] || fail "the message with trace fields is not there"
     size=$(wc -c <"$work/small.crlf")
@@ -257,7 +197,7 @@ check_file_limit()
     cp "$work/large.crlf" "$work/sent"
     if python3_send large limit@x.example >"$work/python3.log" 2>&1; then fail "a message over the file limit was accepted"; fi
     send python3 small limit@x.example
-    stop
+    stop_well
     set -- "$work"/mail/limit@x.example/new/*
     [ $# -eq 1 ] || fail "what was filed is not the small message alone"
     echo "ok: file limit"
@@ -269,20 +209,20 @@ smtp_peers="curl swaks msmtp python3 smtp_source"
 start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw
 # shellcheck disable=SC2086
 each $smtp_peers
-stop
+stop_well
 
 start inbox-lmtp "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --lmtp
 each lmtp_source
-stop
+stop_well
 
 start sink "$bin/sink" --listen 127.0.0.1:0
 # shellcheck disable=SC2086
 each $smtp_peers
-stop
+stop_well
 
 start sink "$bin/sink" --listen 127.0.0.1:0 --lmtp
 each lmtp_source
-stop
+stop_well
 
 check_trace_fields
 check_file_limit

@@ -2,59 +2,12 @@
 # The command line of `send`: help, usage errors, output and exit statuses, and what each option does; against our own
 # inbox and sink, and against a scripted server where refusals and lost connections are needed. EHLO_BIN is the folder
 # of the programs.
-set -eu
-
 bin=${EHLO_BIN:?is the folder of the built programs}
-command -v python3 >/dev/null || { echo "skipped: python3 is not on this machine"; exit 77; }
-work=$(mktemp -d)
-server_pid=
-
-fail()
-{
-    echo "FAILED: $*" >&2
-    for file in out err server said; do
-        [ -s "$work/$file" ] && { echo "-- $file:"; tail -n 20 "$work/$file"; } >&2
-    done
-    exit 1
-}
-
-clean_up()
-{
-    status=$?
-    trap - EXIT
-    stop
-    rm -rf "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 143' INT TERM HUP
-
-# start PROGRAM ARGUMENTS...: sets $server_pid, and $port
-start()
-{
-    : >"$work/ready"
-    : >"$work/said"
-    "$@" >"$work/ready" 2>"$work/server" &
-    server_pid=$!
-    tries=0
-    until port=$(sed -n 's/^ready .*://p' "$work/ready") && [ -n "$port" ]; do
-        kill -0 "$server_pid" 2>/dev/null || fail "$1 did not start"
-        tries=$((tries + 1))
-        [ "$tries" -lt 200 ] || fail "$1 did not say that it is ready"
-        sleep 0.1
-    done
-}
-
-stop()
-{
-    [ -n "$server_pid" ] || return 0
-    kill "$server_pid" 2>/dev/null || :
-    wait "$server_pid" 2>/dev/null || :
-    server_pid=
-}
+. "$(dirname "$0")/peers/servers.sh"
+have python3 || { echo "skipped: python3 is not on this machine"; exit 77; }
 
 # A server by the book but for what is said: BEGINNING=REPLY for what begins so ("connect" and "message" too), where
-# the reply may be "close" or "wait"; EHLO:KEYWORD. What it was told goes to `said`, each group on a line of its own.
+# the reply may be "close" or "wait"; EHLO:KEYWORD. What it was told goes to said.log, each group on a line of its own.
 cat >"$work/scripted.py" <<'END'
 import socket, sys, threading, time
 
@@ -124,19 +77,20 @@ END
 
 scripted()
 {
-    start python3 "$work/scripted.py" "$work/said" "$@"
+    : >"$work/said.log"
+    start scripted python3 "$work/scripted.py" "$work/said.log" "$@"
 }
 
 printf 'Subject: one\n\n.a dot\n..\n.\nthe end\n' >"$work/message"
 awk '{ printf "%s\r\n", $0 }' "$work/message" >"$work/message.crlf"
 
-# run STATUS ARGUMENTS...: `send` ends with it; its output is in out and err
+# run STATUS ARGUMENTS...: `send` ends with it; its output is in send.out and send.log
 run()
 {
     expected=$1
     shift
     status=0
-    timeout 60 "$bin/send" "$@" >"$work/out" 2>"$work/err" </dev/null || status=$?
+    timeout 60 "$bin/send" "$@" >"$work/send.out" 2>"$work/send.log" </dev/null || status=$?
     [ "$status" -eq "$expected" ] || fail "status $status, not $expected: send $*"
 }
 
@@ -151,32 +105,32 @@ deliver()
 # printed PATTERN...: these lines are all of standard output
 printed()
 {
-    [ "$(wc -l <"$work/out")" -eq $# ] || fail "not $# lines"
+    [ "$(wc -l <"$work/send.out")" -eq $# ] || fail "not $# lines"
     line=0
     for pattern in "$@"; do
         line=$((line + 1))
-        sed -n "${line}p" "$work/out" | grep -qE "^$pattern\$" || fail "line $line is not: $pattern"
+        sed -n "${line}p" "$work/send.out" | grep -qE "^$pattern\$" || fail "line $line is not: $pattern"
     done
 }
 
 said()
 {
-    grep -qF -- "$1" "$work/said" || fail "it was not said: $1"
+    grep -qF -- "$1" "$work/said.log" || fail "it was not said: $1"
 }
 
 ok()
 {
-    stop
+    stop_all
     echo "ok: $*"
 }
 
 # -- help and usage ------------------------------------------------------------------------------------------
 
 run 0 --help
-[ ! -s "$work/err" ] || fail "--help writes to standard error"
+[ ! -s "$work/send.log" ] || fail "--help writes to standard error"
 for option in --server --from --to --ehlo --lmtp --tls --ca --auth --user --password-file --notify --ret --envid \
     --smtputf8 --no-pipelining --no-chunking --count --timeout --trace FILE; do
-    grep -q -- "$option" "$work/out" || fail "--help does not tell of $option"
+    grep -q -- "$option" "$work/send.out" || fail "--help does not tell of $option"
 done
 
 # refuses WORDS ARGUMENTS...: status 64, and standard error has the words
@@ -185,8 +139,8 @@ refuses()
     words=$1
     shift
     run 64 "$@"
-    [ ! -s "$work/out" ] || fail "an error on standard output: send $*"
-    grep -qF -- "$words" "$work/err" || fail "\"$words\" is not on standard error: send $*"
+    [ ! -s "$work/send.out" ] || fail "an error on standard output: send $*"
+    grep -qF -- "$words" "$work/send.log" || fail "\"$words\" is not on standard error: send $*"
 }
 
 # with WORDS ARGUMENTS...: likewise, behind all that is required
@@ -240,10 +194,10 @@ arrived()
     cmp "$1" "$2" || fail "it was changed on its way"
 }
 
-start "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --domain x.example
+start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --domain x.example
 deliver 0 --to file@x.example
 printed 'file@x\.example delivered final 250 2\.0\.0 Filed as .+'
-[ ! -s "$work/err" ] || fail "something on standard error"
+[ ! -s "$work/send.log" ] || fail "something on standard error"
 arrived file@x.example "$work/message.crlf"
 
 for name in none dash redirected piped; do
@@ -253,7 +207,7 @@ for name in none dash redirected piped; do
     dash) "$bin/send" "$@" - <"$work/message" ;;
     redirected) { read -r _ && "$bin/send" "$@"; } <"$work/message" ;;
     piped) cat "$work/message" | "$bin/send" "$@" ;;
-    esac >"$work/out" 2>"$work/err" || fail "standard input: $name"
+    esac >"$work/send.out" 2>"$work/send.log" || fail "standard input: $name"
     [ $name = redirected ] || arrived "$name@x.example" "$work/message.crlf"
 done
 
@@ -266,31 +220,31 @@ printed 'known@x\.example delivered final 250 .*' 'stranger@y\.example rejected 
 arrived known@x.example "$work/message.crlf"
 
 deliver 0 --to copies@x.example --count 7 --trace
-[ "$(grep -c '^copies@x\.example delivered final 250 2\.0\.0 ' "$work/out")" -eq 7 ] || fail "not seven lines"
+[ "$(grep -c '^copies@x\.example delivered final 250 2\.0\.0 ' "$work/send.out")" -eq 7 ] || fail "not seven lines"
 [ "$(ls "$work/mail/copies@x.example/new" | wc -l)" -eq 7 ] || fail "not seven copies"
-[ "$(grep -c '^C: EHLO ' "$work/err")" -eq 1 ] || fail "not one connection"
-grep -q '^S: 250-SIZE ' "$work/err" || fail "--trace does not show what the server said"
-! grep -q 'a dot' "$work/err" || fail "--trace shows the message"
+[ "$(grep -c '^C: EHLO ' "$work/send.log")" -eq 1 ] || fail "not one connection"
+grep -q '^S: 250-SIZE ' "$work/send.log" || fail "--trace does not show what the server said"
+! grep -q 'a dot' "$work/send.log" || fail "--trace shows the message"
 ok "what arrives"
 
 # The smaller programs that send. One of them is there only where libuv is.
-start "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --domain x.example
+start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --domain x.example
 for name in client_core foreign_loop; do
     [ -x "$bin/$name" ] || { echo "skipped: $name is not built"; continue; }
     "$bin/$name" --help | grep -q '^usage: ' || fail "$name --help"
     status=0
     "$bin/$name" --server "127.0.0.1:$port" --from a@sender.example --to $name@x.example --to b@y.example \
-        <"$work/message" >"$work/out" 2>"$work/err" || status=$?
+        <"$work/message" >"$work/send.out" 2>"$work/send.log" || status=$?
     [ $status -eq 1 ] || fail "$name: status $status"
     printed "$name@x\\.example: delivered, final, 250" 'b@y\.example: rejected, rcpt, 550'
     arrived $name@x.example "$work/message.crlf"
 done
 ok "smaller programs"
 
-start "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --lmtp
+start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --lmtp
 deliver 0 --lmtp --to one@l.example --to two@l.example --trace
 printed 'one@l\.example delivered final 250 2\..*' 'two@l\.example delivered final 250 2\..*'
-grep -q '^C: LHLO ' "$work/err" || fail "no LHLO"
+grep -q '^C: LHLO ' "$work/send.log" || fail "no LHLO"
 arrived one@l.example "$work/message.crlf"
 arrived two@l.example "$work/message.crlf"
 ok "LMTP"
@@ -299,12 +253,12 @@ ok "LMTP"
 awk 'BEGIN { for (i = 0; i < 400000; i++) printf "%s line %d of many, all of them somewhat long\n", i % 7 ? "" : ".", i }' \
     >"$work/large"
 awk '{ printf "%s\r\n", $0 }' "$work/large" >"$work/large.crlf"
-start "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --max-size 100000000
+start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --max-size 100000000
 for way in file pipe data; do
     set -- --server "localhost:$port" --from a@x.example --to "$way@large.example"
     case $way in
     file) run 0 "$@" "$work/large" ;;
-    pipe) cat "$work/large" | "$bin/send" "$@" >"$work/out" 2>"$work/err" || fail "a large message from a pipe" ;;
+    pipe) cat "$work/large" | "$bin/send" "$@" >"$work/send.out" 2>"$work/send.log" || fail "a large message from a pipe" ;;
     data) run 0 "$@" --no-chunking "$work/large" ;;
     esac
     printed "$way@large\.example delivered final 250 2\..*"
@@ -359,12 +313,12 @@ ok "refused by the greeting"
 
 scripted
 dead=$port
-stop
+stop_all
 port=$dead
 deliver 75 --to b@x.example --to c@x.example
 printed 'b@x\.example not-sent connect - - .+' 'c@x\.example not-sent connect - - .+'
 deliver 75 --to b@x.example --count 3
-[ "$(wc -l <"$work/out")" -eq 3 ] || fail "not a line per copy"
+[ "$(wc -l <"$work/send.out")" -eq 3 ] || fail "not a line per copy"
 scripted
 run 0 --server "127.0.0.1:$dead" --server "127.0.0.1:$port" --from a@x.example --to b@x.example "$work/message"
 printed 'b@x\.example delivered final 250 2\.0\.0 kept'
@@ -380,37 +334,37 @@ ok "--timeout"
 scripted EHLO:PIPELINING EHLO:DSN EHLO:8BITMIME EHLO:SMTPUTF8 EHLO:SIZE
 deliver 0 --to b@x.example --notify success,FAILURE,DELAY --ret HDRS --envid Q+1 --smtputf8 --ehlo client.example
 said 'EHLO client.example'
-grep -qE '^MAIL FROM:<a@sender\.example>( [^ ]+)* SMTPUTF8( |$)' "$work/said" || fail "SMTPUTF8"
-grep -qE '^MAIL .* RET=HDRS' "$work/said" || fail "RET"
-grep -qE '^MAIL .* ENVID=Q\+2B1' "$work/said" || fail "ENVID"
-grep -qE "^MAIL .* SIZE=$(wc -c <"$work/message.crlf")( |\$)" "$work/said" || fail "SIZE"
-grep -qE '^RCPT TO:<b@x\.example> NOTIFY=SUCCESS,FAILURE,DELAY' "$work/said" || fail "NOTIFY"
-grep -qE '^group MAIL .* RCPT .* DATA ' "$work/said" || fail "not pipelined"
+grep -qE '^MAIL FROM:<a@sender\.example>( [^ ]+)* SMTPUTF8( |$)' "$work/said.log" || fail "SMTPUTF8"
+grep -qE '^MAIL .* RET=HDRS' "$work/said.log" || fail "RET"
+grep -qE '^MAIL .* ENVID=Q\+2B1' "$work/said.log" || fail "ENVID"
+grep -qE "^MAIL .* SIZE=$(wc -c <"$work/message.crlf")( |\$)" "$work/said.log" || fail "SIZE"
+grep -qE '^RCPT TO:<b@x\.example> NOTIFY=SUCCESS,FAILURE,DELAY' "$work/said.log" || fail "NOTIFY"
+grep -qE '^group MAIL .* RCPT .* DATA ' "$work/said.log" || fail "not pipelined"
 ok "parameters"
 
 scripted EHLO:PIPELINING EHLO:DSN
 deliver 0 --to b@x.example --notify NEVER --no-pipelining --tls opportunistic
 said 'RCPT TO:<b@x.example> NOTIFY=NEVER'
-grep -qF 'no TLS engine' "$work/err" || fail "--tls opportunistic does not say that it goes in clear"
-! grep -qE '^group MAIL .* RCPT ' "$work/said" || fail "pipelined"
+grep -qF 'no TLS engine' "$work/send.log" || fail "--tls opportunistic does not say that it goes in clear"
+! grep -qE '^group MAIL .* RCPT ' "$work/said.log" || fail "pipelined"
 said 'EHLO ['
 ok "--no-pipelining"
 
-start "$bin/sink" --listen 127.0.0.1:0
+start sink "$bin/sink" --listen 127.0.0.1:0
 run 0 --server "127.0.0.1:$port" --from a@x.example --to b@x.example --trace "$work/large"
-grep -q '^C: BDAT ' "$work/err" || fail "no BDAT"
+grep -q '^C: BDAT ' "$work/send.log" || fail "no BDAT"
 run 0 --server "127.0.0.1:$port" --from a@x.example --to b@x.example --trace --no-chunking "$work/large"
-grep -q '^C: DATA$' "$work/err" || fail "no DATA"
+grep -q '^C: DATA$' "$work/send.log" || fail "no DATA"
 ok "--no-chunking"
 
 # -- several copies ------------------------------------------------------------------------------------------
 
 scripted EHLO:PIPELINING 'EHLO:LIMITS MAILMAX=2'
 deliver 0 --to b@x.example --count 5
-[ "$(grep -c '^EHLO ' "$work/said")" -eq 3 ] || fail "not three connections"
-[ "$(grep -c '^DATA' "$work/said")" -eq 5 ] || fail "not five messages"
-[ "$(grep -c '^QUIT' "$work/said")" -eq 3 ] || fail "a connection without QUIT"
-grep -qE '^group \. \| MAIL .* RCPT .* DATA ' "$work/said" || fail "the next envelope does not leave with the end of the message"
+[ "$(grep -c '^EHLO ' "$work/said.log")" -eq 3 ] || fail "not three connections"
+[ "$(grep -c '^DATA' "$work/said.log")" -eq 5 ] || fail "not five messages"
+[ "$(grep -c '^QUIT' "$work/said.log")" -eq 3 ] || fail "a connection without QUIT"
+grep -qE '^group \. \| MAIL .* RCPT .* DATA ' "$work/said.log" || fail "the next envelope does not leave with the end of the message"
 ok "MAILMAX"
 
 cat >"$work/fickle.py" <<'END'
@@ -436,9 +390,9 @@ while True:
     while conn.recv(65536): pass
     conn.close()
 END
-start python3 "$work/fickle.py"
+start fickle python3 "$work/fickle.py"
 deliver 0 --to b@x.example --count 4
-[ "$(grep -c '^b@x\.example delivered final 250 - kept$' "$work/out")" -eq 4 ] || fail "not four times"
+[ "$(grep -c '^b@x\.example delivered final 250 - kept$' "$work/send.out")" -eq 4 ] || fail "not four times"
 ok "a server that closes after each message"
 
 scripted message=close
@@ -452,10 +406,10 @@ ok "a server that fails"
 interrupt()
 {
     "$bin/send" --server "127.0.0.1:$port" --from a@x.example --to b@x.example --count 2 --trace "$work/message" \
-        >"$work/out" 2>"$work/err" &
+        >"$work/send.out" 2>"$work/send.log" &
     pid=$!
     tries=0
-    until grep -q "$3" "$work/said"; do
+    until grep -q "$3" "$work/said.log"; do
         tries=$((tries + 1))
         [ $tries -lt 100 ] || fail "the server was not told $3"
         sleep 0.1
@@ -508,13 +462,13 @@ scripted
 status=0
 "$bin/send" --trace --server "127.0.0.1:$port" --from a@x.example --to b@x.example "$work/message" <&- >&- 2>&- || status=$?
 [ $status -eq 0 ] || fail "status $status with nothing open"
-grep -q 'C:' "$work/said" && fail "the server was told what belongs to a log"
+grep -q 'C:' "$work/said.log" && fail "the server was told what belongs to a log"
 ok "no standard descriptors"
 
 status=0
-"$bin/send" --server "127.0.0.1:$port" --from a@x.example --to b@x.example "$work/message" >/dev/full 2>"$work/err" || status=$?
+"$bin/send" --server "127.0.0.1:$port" --from a@x.example --to b@x.example "$work/message" >/dev/full 2>"$work/send.log" || status=$?
 [ $status -eq 75 ] || fail "status $status where the outcome could not be printed"
-grep -q 'standard output: ' "$work/err" || fail "nobody is told that the outcome could not be printed"
+grep -q 'standard output: ' "$work/send.log" || fail "nobody is told that the outcome could not be printed"
 ok "a full standard output"
 
 status=0
@@ -523,10 +477,10 @@ timeout -k 20 1 "$bin/send" --server 127.0.0.1:1 --from a@x.example --to b@x.exa
 [ $status -lt 128 ] || fail "a signal does not end a long list of outcomes"
 ok "a signal among the outcomes"
 
-stop
+stop_all
 scripted EHLO:SIZE
 yes 'a line that ends in LF alone' | head -n 200000 >"$work/lf"
 run 0 --server "127.0.0.1:$port" --from a@x.example --to b@x.example --trace "$work/lf"
 size=$(($(wc -c <"$work/lf") + 200000))
-grep -q "^C: MAIL FROM:<a@x.example> SIZE=$size\$" "$work/err" || fail "the size is not that on the wire, $size"
+grep -q "^C: MAIL FROM:<a@x.example> SIZE=$size\$" "$work/send.log" || fail "the size is not that on the wire, $size"
 ok "the size of a large file"

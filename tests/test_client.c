@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "harness/dialogue.h"
+#include "harness/dialogue_test.h"
 
-enum { SEEDS = 24, FILES_MAX = 256, SWEEP_OCTETS = 900 };
+enum { SEEDS = 24, SWEEP_OCTETS = 900 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define OPENING "S: 220 mx.example\nA: hello\nC: EHLO c.example\nS: 250 mx.example\n"
@@ -21,44 +21,9 @@ enum { SEEDS = 24, FILES_MAX = 256, SWEEP_OCTETS = 900 };
 
 /* -- dialogues -------------------------------------------------------------------------------------- */
 
-static void must(int good, const char *what, const char *script, peer_text *why)
-{
-    if (!good) fail_msg("%s\n%s\n%s", what, script, why->ptr);
-    peer_text_free(why);
-}
-
-static void holds(const char *script)
-{
-    peer_text why = { 0 };
-    dialogue *d = dialogue_parse(script);
-    int good = dialogue_holds(d, SEEDS, &why);
-    must(good, "", script, &why);
-    dialogue_free(d);
-}
-
-static void holds_with(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void holds_with(const char *format, ...)
-{
-    static char script[65536];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(script, sizeof script, format, args);
-    va_end(args);
-    assert_in_range(len, 1, sizeof script - 1);
-    holds(script);
-}
-
 static void a_dialogue_holds_in_every_manner(void **state) /* [C234] [C235] */
 {
-    peer_text why = { 0 };
-    dialogue *d = dialogue_read(*state);
-    int good = dialogue_holds(d, SEEDS, &why);
-    must(good, "in some manner", *state, &why);
-    good = dialogue_starves(d, &why);
-    must(good, "without memory", *state, &why);
-    good = d->said.len + d->heard.len > SWEEP_OCTETS || dialogue_drops(d, &why);
-    must(good, "broken off", *state, &why);
-    dialogue_free(d);
+    dialogue_must_survive(dialogue_read(*state), *state, SEEDS, SWEEP_OCTETS);
 }
 
 /* -- hello ------------------------------------------------------------------------------------------ */
@@ -976,22 +941,7 @@ static const struct CMUnitTest by_hand[] = {
     cmocka_unit_test(faults_name_the_octet),
 };
 
-/* Without arguments: everything, with the dialogues of the source tree (EHLO_SOURCE). With: those files. */
 int main(int argc, char **argv)
 {
-    static struct CMUnitTest tests[FILES_MAX + COUNT(by_hand)];
-    char *paths[FILES_MAX];
-    size_t found = argc > 1 ? 0 : dialogue_find("client_", paths, FILES_MAX), count = 0;
-    if (argc == 1 && found == 0) {
-        fprintf(stderr, "no dialogues\n");
-        return 1;
-    }
-    for (size_t i = 0; i < found + (size_t)argc - 1; i++) {
-        char *path = i < found ? paths[i] : argv[i - found + 1];
-        tests[count++] = (struct CMUnitTest){ path, a_dialogue_holds_in_every_manner, NULL, NULL, path };
-    }
-    for (size_t i = 0; argc == 1 && i < COUNT(by_hand); i++) tests[count++] = by_hand[i];
-    int failed = _cmocka_run_group_tests("client", tests, count, NULL, NULL);
-    for (size_t i = 0; i < found; i++) free(paths[i]);
-    return failed != 0;
+    return dialogue_main(argc, argv, "client", a_dialogue_holds_in_every_manner, by_hand, COUNT(by_hand));
 }

@@ -9,11 +9,9 @@
 
 #include <ehlo/net.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,19 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 60000, SOON_MS = 200, PUPPETS_MAX = 3, RCPTS_MAX = 3, HEARD_MAX = 1 << 16 };
+#include "system.h"
 
-static uint64_t now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
+enum { PATIENCE_MS = 60000, SOON_MS = 200, PUPPETS_MAX = 3, RCPTS_MAX = 3, HEARD_MAX = 1 << 16 };
 
 static ehlo_address loopback(uint16_t port)
 {
@@ -429,6 +421,12 @@ static void sender_open(sender *a, scene *s)
     a->content = ehlo_str_make(CONTENT, sizeof CONTENT - 1);
 }
 
+static void scene_and_sender_open(scene *s, sender *a)
+{
+    scene_open(s);
+    sender_open(a, s);
+}
+
 static void sender_connect(sender *a, const ehlo_connect_config *cfg)
 {
     a->calling = 1;
@@ -479,8 +477,7 @@ static void a_message_goes_to_a_listener_on_the_same_loop(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     sender_go(&a, NULL, &s.port, 1);
     pump_until(&s, is_over(&a));
@@ -503,8 +500,7 @@ static void many_messages_go_over_one_connection(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 300;
     sender_go(&a, NULL, &s.port, 1);
     pump_until(&s, is_over(&a));
@@ -521,8 +517,7 @@ static void each_recipient_has_its_own_outcome(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     a.to[0] = "no@example.net";
     a.to[1] = "yes@example.net";
@@ -631,8 +626,7 @@ static void an_alternate_is_tried_whatever_the_first_does(void **state)
     for (size_t i = 0; i < FATES; i++) {
         scene s;
         sender a;
-        scene_open(&s);
-        sender_open(&a, &s);
+        scene_and_sender_open(&s, &a);
         a.messages = 1;
         uint16_t ports[] = { fated_port(&s, &fates[i]), s.port };
         sender_go(&a, &hasty_client, ports, 2);
@@ -654,8 +648,7 @@ static void a_failure_tells_what_happened(void **state)
         const struct fate *fate = &fates[i];
         scene s;
         sender a;
-        scene_open(&s);
-        sender_open(&a, &s);
+        scene_and_sender_open(&s, &a);
         uint16_t port = fated_port(&s, fate);
         sender_go(&a, &hasty_client, &port, 1);
         pump_until(&s, is_over(&a));
@@ -699,8 +692,7 @@ static void of_several_failures_the_most_hopeful_is_told(void **state)
         scene s;
         sender a;
         uint16_t ports[2];
-        scene_open(&s);
-        sender_open(&a, &s);
+        scene_and_sender_open(&s, &a);
         for (size_t j = 0; j < 2; j++) {
             ports[j] = cases[i].scripts[j] != NULL ? scene_puppet(&s, cases[i].scripts[j])->port : closed_port(&s);
         }
@@ -722,8 +714,7 @@ static void a_server_that_refuses_is_told_quit(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     puppet *p = scene_puppet(&s, never_answers_quit);
     uint16_t ports[] = { p->port, s.port };
     uint64_t start = now_ms();
@@ -759,8 +750,7 @@ static void a_server_that_knows_only_helo_gets_the_message(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     sender_go(&a, NULL, &scene_puppet(&s, old)->port, 1);
     pump_until(&s, is_over(&a));
@@ -770,18 +760,6 @@ static void a_server_that_knows_only_helo_gets_the_message(void **state)
 }
 
 #if defined(__linux__)
-/* Of the kernel's struct tcp_info; libc's ends before it. */
-enum { TCPI_DATA_SEGS_IN = 152 };
-
-static uint32_t data_segments_in(int fd)
-{
-    uint32_t info[64] = { 0 };
-    socklen_t len = sizeof info;
-    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len), 0);
-    assert_true(len > TCPI_DATA_SEGS_IN);
-    return info[TCPI_DATA_SEGS_IN / sizeof info[0]];
-}
-
 #define TAKES_ONE HEAR("DATA\r\n"), SAY("250 ok\r\n250 ok\r\n354 go\r\n"), HEAR("\r\n.\r\n"), SAY("250 ok\r\n")
 
 /* One segment is one send: a message, its end and the next envelope are one; EHLO, the first envelope and QUIT are the
@@ -793,8 +771,7 @@ static void a_message_leaves_with_the_next_envelope_in_one_send(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 5;
     puppet *p = scene_puppet(&s, takes_five);
     sender_go(&a, NULL, &p->port, 1);
@@ -813,8 +790,7 @@ static void a_server_that_does_not_accept_in_time_is_passed_over(void **state)
     sender a;
     int fillers[3];
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     puppet *p = scene_puppet(&s, says_nothing);
     p->fd = p->listener; /* never accepted from */
     p->listener = -1;
@@ -891,8 +867,7 @@ static void each_address_of_a_host_is_tried(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     ehlo_resolver *resolver = resolver_over(s.loop, hosts);
     sender_go_by_name(&a, resolver, "mx.example", s.port, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
@@ -908,8 +883,7 @@ static void no_more_addresses_are_tried_than_asked_for(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     ehlo_resolver *resolver = resolver_over(s.loop, hosts);
     sender_go_by_name(&a, resolver, "mx.example", s.port, 1, (ehlo_address){ .family = EHLO_FAMILY_NONE });
     pump_until(&s, is_over(&a));
@@ -925,8 +899,7 @@ static void a_name_that_cannot_be_looked_up_is_not_sent(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     ehlo_resolver *resolver = resolver_over(s.loop, "");
     sender_go_by_name(&a, resolver, "mx.example", s.port, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
     pump_until(&s, is_over(&a));
@@ -973,8 +946,7 @@ static void localhost_needs_no_resolver_of_the_callers(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     sender_go_by_name(&a, NULL, "localhost", s.port, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
     pump_until(&s, is_over(&a));
@@ -989,8 +961,7 @@ static void addresses_need_no_look_up(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         scene s;
         sender a;
-        scene_open(&s);
-        sender_open(&a, &s);
+        scene_and_sender_open(&s, &a);
         sender_go_by_name(&a, NULL, names[i], i < 2 ? s.port : closed_port(&s), 0,
                           (ehlo_address){ .family = EHLO_FAMILY_NONE });
         pump_until(&s, a.readies + a.fails > 0);
@@ -1008,8 +979,7 @@ static void our_end_is_what_was_asked_for(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     sender_go_by_name(&a, NULL, "127.0.0.1", s.port, 0,
                       (ehlo_address){ .family = EHLO_FAMILY_IPV4, .octets = { 127, 0, 0, 7 } });
@@ -1026,8 +996,7 @@ static void servers_that_our_end_cannot_reach_are_passed_over(void **state)
     sender a;
     (void)state;
     if (!have_ipv6()) skip();
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     sender_go_by_name(&a, NULL, "127.0.0.1", s.port, 0,
                       (ehlo_address){ .family = EHLO_FAMILY_IPV6, .octets = { [15] = 1 } });
     pump_until(&s, is_over(&a));
@@ -1062,8 +1031,7 @@ static void what_cannot_be_connected_to_is_refused(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         ehlo_host host = { cases[i].name, cases[i].port };
         ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = cases[i].client };
@@ -1092,8 +1060,7 @@ static void a_connection_can_be_given_up_at_every_stage(void **state)
     for (int stage = 0; stage < 6; stage++) {
         scene s;
         sender a;
-        scene_open(&s);
-        sender_open(&a, &s);
+        scene_and_sender_open(&s, &a);
         puppet *p = scene_puppet(&s, stage == 2 ? says_nothing : stage == 3 ? ignores_hello : offers_much);
         a.messages = stage == 5;
         if (stage == 0)
@@ -1182,8 +1149,7 @@ static void stop_loses_what_does_not_finish_in_time(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     sender_go(&a, NULL, &scene_puppet(&s, offers_much)->port, 1);
     pump_until(&s, strstr(s.puppets[0].heard, "DATA") != NULL);
@@ -1217,8 +1183,7 @@ static void a_connection_that_ends_in_a_message_tells_what_is_known(void **state
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scene s;
         sender a;
-        scene_open(&s);
-        sender_open(&a, &s);
+        scene_and_sender_open(&s, &a);
         a.messages = 1;
         uint16_t ports[] = { scene_puppet(&s, cases[i].script)->port, s.port };
         sender_go(&a, NULL, ports, 2);
@@ -1251,8 +1216,7 @@ static void a_server_that_never_reads_is_not_waited_for(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     a.content = ehlo_str_make(NULL, 0);
     a.body = endless_body;
@@ -1284,8 +1248,7 @@ static void a_failure_may_lead_to_another_try(void **state)
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
     const ehlo_connect_callbacks callbacks = { .on_ready = on_ready, .on_failed = connect_again };
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     host.port = closed_port(&s);
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &callbacks, &a, NULL), EHLO_OK);
     pump_until(&s, a.fails == 3);
@@ -1302,8 +1265,7 @@ static void a_session_that_wants_tls_ends_as_long_as_there_is_none(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     sender_go(&a, NULL, &scene_puppet(&s, starts_tls)->port, 1);
     pump_until(&s, a.readies == 1);
     assert_int_equal(ehlo_client_command(a.client, EHLO_VERB_STARTTLS, ehlo_str_make(NULL, 0), NULL, NULL, NULL),
@@ -1321,8 +1283,7 @@ static void a_message_starts_from_outside_with_a_kick(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     sender_go(&a, NULL, &s.port, 1);
     pump_until(&s, a.readies == 1);
     pump_quiet(&s);
@@ -1357,8 +1318,7 @@ static void a_callback_of_one_session_starts_a_message_of_another(void **state)
     scene s;
     sender a, b;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     sender_open(&b, &s);
     to_kick = &b;
     sender_go(&a, NULL, &s.port, 1);
@@ -1384,8 +1344,7 @@ static void a_callback_of_one_session_gives_up_another(void **state)
     scene s;
     sender a, b;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     sender_open(&b, &s);
     to_kick = &b;
     sender_go(&a, NULL, &s.port, 1);
@@ -1421,8 +1380,7 @@ static void two_sessions_do_not_give_each_other_up(void **state)
     scene s;
     sender a, b;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     sender_open(&b, &s);
     to_kick = &b;
     sender_go(&a, NULL, &s.port, 1);
@@ -1456,8 +1414,7 @@ static void a_body_that_comes_later_is_sent_when_it_has_come(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     a.content = ehlo_str_make(NULL, 0);
     a.body = late_body;
@@ -1484,8 +1441,7 @@ static void a_body_can_be_pushed(void **state)
     size_t at = 0;
     (void)state;
     for (size_t i = 0; i < LINES; i++) memcpy(text + 16 * i, ".of 14 octets.\r\n", 16);
-    scene_open(&s);
-    sender_open(&a, &s);
+    scene_and_sender_open(&s, &a);
     a.messages = 1;
     a.content = ehlo_str_make(NULL, 0);
     sender_go(&a, NULL, &s.port, 1);
@@ -1677,26 +1633,16 @@ static void ehlo_send_does_not_mind_a_server_that_ignores_quit(void **state)
 
 /* -- nothing is lost -------------------------------------------------------------------------------- */
 
-static size_t count_descriptors(void)
-{
-    size_t count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    if (dir == NULL) return 0;
-    while (readdir(dir) != NULL) count++;
-    closedir(dir);
-    return count;
-}
-
 /* Two hundred connections of all fates, some of them given up. */
 static void no_descriptor_is_lost(void **state)
 {
     const ehlo_client_config reckless = { .name = plain_client.name, .greeting_ms = 20, .command_ms = 20 };
     (void)state;
-    size_t before = count_descriptors();
+    unsigned before = count_descriptors();
     if (before == 0) skip();
     scene s;
     scene_open(&s);
-    size_t at_work = 0;
+    unsigned at_work = 0;
     for (unsigned i = 0; i < 200; i++) {
         sender a;
         const struct fate *fate = &fates[i % FATES];

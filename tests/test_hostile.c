@@ -8,35 +8,12 @@
 
 #include <cmocka.h>
 
-#include "harness/dialogue.h"
+#include "harness/dialogue_test.h"
 
 enum { SEEDS = 12 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define MESSAGE "from a@x.example\nto b@x.example\ncontent Hello\\r\\n\nA: send\n"
-
-static char written[100000];
-
-static void write_script(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void write_script(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(written, sizeof written, format, args);
-    va_end(args);
-    assert_in_range(len, 1, sizeof written - 1);
-}
-
-static void holds(const char *script)
-{
-    peer_text why = { 0 };
-    dialogue *d = dialogue_parse(script);
-    if (!dialogue_holds(d, SEEDS, &why)) fail_msg("%s\n%s", script, why.ptr);
-    peer_text_free(&why);
-    dialogue_free(d);
-}
-
-#define holds_with(...) (write_script(__VA_ARGS__), holds(written))
 
 /* -- where a reply may come, and what becomes of the message if it is none -------------------------- */
 
@@ -393,9 +370,9 @@ static void a_delivery_that_was_answered_in_advance_is_none(void **state) /* [K0
     for (size_t i = 0; i < COUNT(offered); i++) {
         for (int inside = 0; inside < 2; inside++) {
             talk_mode mode = { .name = "in advance", .inside = inside };
-            write_script("S: 220 mx\\r\\n%s\\r\\n250 1\\r\\n250 2\\r\\n354 3\\r\\n250 4\\r\\n250 5\nA: hello\n" MESSAGE,
-                         offered[i]);
-            dialogue *d = dialogue_parse(written);
+            dialogue *d = dialogue_parse(dialogue_format(
+                "S: 220 mx\\r\\n%s\\r\\n250 1\\r\\n250 2\\r\\n354 3\\r\\n250 4\\r\\n250 5\nA: hello\n" MESSAGE,
+                offered[i]));
             talk *t = talk_run(d, &mode);
             assert_string_equal(t->fault, "");
             assert_null(strstr(t->log.ptr, "delivered"));
@@ -459,8 +436,7 @@ static void a_second_354_is_no_verdict(void **state) /* [K13] */
 {
     static const talk_mode mode = { .name = "whole", .inside = 1 };
     (void)state;
-    write_script("%sS: 354 go\nS: 354 go\nS: 250 ok\n", places[2].before);
-    dialogue *d = dialogue_parse(written);
+    dialogue *d = dialogue_parse(dialogue_format("%sS: 354 go\nS: 354 go\nS: 250 ok\n", places[2].before));
     talk *t = talk_run(d, &mode);
     assert_string_equal(t->fault, "");
     assert_non_null(strstr(t->log.ptr, "done not-sent\n"));

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -27,10 +26,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "system.h"
 
 enum { PATIENCE_MS = 120000, GOT_MAX = 4 << 20 };
 
@@ -185,13 +185,6 @@ static void world_close(world *w)
 {
     ehlo_loop_free(w->loop);
     ehlo_net_service_free(w->service);
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
 /* Runs rounds until the condition holds; fails when patience is at its end. */
@@ -370,18 +363,6 @@ static void a_conversation_runs_over_tcp(void **state)
 }
 
 #if defined(__linux__)
-/* Of the kernel's struct tcp_info; libc's ends before it. */
-enum { TCPI_DATA_SEGS_IN = 152 };
-
-static uint32_t data_segments_in(int fd)
-{
-    uint32_t info[64] = { 0 };
-    socklen_t len = sizeof info;
-    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len), 0);
-    assert_true(len > TCPI_DATA_SEGS_IN);
-    return info[TCPI_DATA_SEGS_IN / sizeof info[0]];
-}
-
 /* [C142] [C243] One segment is one send: there is TCP_NODELAY, and loopback's segments are larger than the replies. */
 static void a_pipelined_batch_is_answered_by_one_send(void **state)
 {

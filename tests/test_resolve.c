@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include "system.h"
 #include "table.h"
 
 #include <ehlo/net.h>
@@ -15,14 +16,12 @@
 #include "../lib/net/hosts.h"
 #include "../lib/net/resolver.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* What the sources in question are made to meet here: they are compiled into this program. */
 
@@ -65,24 +64,6 @@ static int start_timer_hurried(ehlo_loop *loop, ehlo_timer *timer, uint32_t ms, 
 
 enum { PATIENCE_MS = 60000, TRY_MS = 40, LONG_MS = 2 * PATIENCE_MS, SERVERS_MAX = 2, STREAMS_MAX = 8, SEEN_MAX = 256 };
 enum { OF_AAAA = 0, OF_A = 1, OF_BOTH = 2 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
-}
-
-/* 0 where the system does not tell. */
-static unsigned count_descriptors(void)
-{
-    unsigned count = 0;
-    DIR *folder = opendir("/proc/self/fd");
-    if (folder == NULL) return 0;
-    while (readdir(folder) != NULL) count++;
-    closedir(folder);
-    return count;
-}
 
 /* -- a DNS server ----------------------------------------------------------------------------------- */
 

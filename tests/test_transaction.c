@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "harness/dialogue.h"
+#include "harness/dialogue_test.h"
 
-enum { SEEDS = 24, FILES_MAX = 256 };
+enum { SEEDS = 24 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define MESSAGE "from a@x.example\nto b@x.example\ncontent Hello\\r\\n\nA: send\n"
@@ -23,55 +23,14 @@ enum { SEEDS = 24, FILES_MAX = 256 };
 
 /* -- dialogues -------------------------------------------------------------------------------------- */
 
-static void must(int good, const char *what, const char *script, peer_text *why)
-{
-    if (!good) fail_msg("%s\n%s\n%s", what, script, why->ptr);
-    peer_text_free(why);
-}
-
-static void holds(const char *script)
-{
-    peer_text why = { 0 };
-    dialogue *d = dialogue_parse(script);
-    int good = dialogue_holds(d, SEEDS, &why);
-    must(good, "", script, &why);
-    dialogue_free(d);
-}
-
-static char written[400000];
-
-static void write_script(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void write_script(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(written, sizeof written, format, args);
-    va_end(args);
-    assert_in_range(len, 1, sizeof written - 1);
-}
-
-#define holds_with(...) (write_script(__VA_ARGS__), holds(written))
-
 static void survives_drops(const char *script)
 {
-    peer_text why = { 0 };
-    dialogue *d = dialogue_parse(script);
-    int good = dialogue_holds(d, SEEDS, &why) && dialogue_starves(d, &why) && dialogue_drops(d, &why);
-    must(good, "dropped", script, &why);
-    dialogue_free(d);
+    dialogue_must_survive(dialogue_parse(script), script, SEEDS, SIZE_MAX);
 }
 
 static void a_dialogue_holds_in_every_manner(void **state) /* [C234] [C235] [C82] [K17] */
 {
-    peer_text why = { 0 };
-    dialogue *d = dialogue_read(*state);
-    int good = dialogue_holds(d, SEEDS, &why);
-    must(good, "in some manner", *state, &why);
-    good = dialogue_starves(d, &why);
-    must(good, "without memory", *state, &why);
-    good = dialogue_drops(d, &why);
-    must(good, "dropped", *state, &why);
-    dialogue_free(d);
+    dialogue_must_survive(dialogue_read(*state), *state, SEEDS, SIZE_MAX);
 }
 
 /* -- outcomes --------------------------------------------------------------------------------------- */
@@ -468,11 +427,11 @@ static void a_bare_octet_behind_the_354_breaks_off(void **state) /* [C2] */
     static const char *const gives[] = { "memory", "pull", "push" };
     (void)state;
     for (size_t i = 0; i < COUNT(gives); i++) {
-        write_script("give %s\nset bare_lf reject\ngreet PIPELINING\nfrom a@x.example\nto b@x.example\n"
-                     "content good\\r\\nbad\\n.\\r\\n\nA: send\n" ENVELOPE "C: DATA\nS: 250 1\nS: 250 2\nS: 354 3\n"
-                     "C: good\nC: bad\\\nE: done rejected\nE! outcome b@x.example rejected data 554 5.6.0\n",
-                     gives[i]);
-        dialogue *d = dialogue_parse(written);
+        dialogue *d = dialogue_parse(dialogue_format(
+            "give %s\nset bare_lf reject\ngreet PIPELINING\nfrom a@x.example\nto b@x.example\n"
+            "content good\\r\\nbad\\n.\\r\\n\nA: send\n" ENVELOPE "C: DATA\nS: 250 1\nS: 250 2\nS: 354 3\n"
+            "C: good\nC: bad\\\nE: done rejected\nE! outcome b@x.example rejected data 554 5.6.0\n",
+            gives[i]));
         talk *t = talk_run(d, &mode);
         assert_null(strstr(t->out.ptr, "\n."));
         assert_non_null(strstr(t->log.ptr, "outcome b@x.example rejected data 554 5.6.0\n"));
@@ -511,10 +470,10 @@ static void the_terminator_never_travels_alone(void **state)
     static const char *const wires[] = { "C: x\n", "C: Hello\n", "C: a\nC: b\nC: c\n", "C: ..\n", "C: \\[5000:x]\n" };
     (void)state;
     for (size_t c = 0; c < COUNT(contents); c++) {
-        write_script("give any\ngreet PIPELINING\nfrom a@x.example\nto b@x.example\ncontent %s\nA: send\n" ENVELOPE
-                     "C: DATA\nS: 250 1\nS: 250 2\nS: 354 3\n%sC: .\nS: 250 4\n",
-                     contents[c], wires[c]);
-        dialogue *d = dialogue_parse(written);
+        dialogue *d = dialogue_parse(dialogue_format(
+            "give any\ngreet PIPELINING\nfrom a@x.example\nto b@x.example\ncontent %s\nA: send\n" ENVELOPE
+            "C: DATA\nS: 250 1\nS: 250 2\nS: 354 3\n%sC: .\nS: 250 4\n",
+            contents[c], wires[c]));
         for (size_t i = 0; i < COUNT(modes); i++) {
             talk *t = talk_run(d, &modes[i]);
             assert_string_equal(t->fault, "");
@@ -796,6 +755,13 @@ static void hand_begin(hand *h, int pulled)
     assert_int_equal(ehlo_client_flush(h->c, 0), EHLO_OK);
 }
 
+/* The envelope's replies come, and the 354. */
+static void hand_reach_body(hand *h, int pulled)
+{
+    hand_begin(h, pulled);
+    hand_feed(h, "250 1\r\n250 2\r\n354 3\r\n");
+}
+
 static void hand_end(hand *h)
 {
     assert_int_equal(ehlo_client_close(h->c), EHLO_OK);
@@ -841,8 +807,7 @@ static void an_empty_message_can_be_pushed(void **state)
     hand h;
     (void)state;
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
-    hand_begin(&h, 0);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 0);
     assert_int_equal(ehlo_transaction_push(h.t, 0, NULL, 0, 0, &used), EHLO_OK);
     assert_null(strstr(h.out.ptr, "DATA\r\n.\r\n"));
     assert_int_equal(ehlo_transaction_push(h.t, 0, NULL, 0, 1, &used), EHLO_OK);
@@ -859,8 +824,7 @@ static void an_empty_last_piece_ends_a_pushed_message(void **state)
     hand h;
     (void)state;
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
-    hand_begin(&h, 0);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 0);
     assert_int_equal(ehlo_transaction_push(h.t, 0, "x", 1, 0, &used), EHLO_OK);
     assert_int_equal(used, 1);
     h.limit = 2;
@@ -879,8 +843,7 @@ static void a_body_may_resume_from_inside(void **state)
     (void)state;
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
     h.resume_first = 3;
-    hand_begin(&h, 1);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 1);
     assert_non_null(strstr(h.out.ptr, "DATA\r\nHello\r\n.\r\n"));
     assert_int_equal(h.asked, 4);
     hand_feed(&h, "250 4\r\n");
@@ -895,8 +858,7 @@ static void a_body_that_is_late_has_no_deadline(void **state) /* [C100] */
     (void)state;
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
     h.answer = EHLO_LATER;
-    hand_begin(&h, 1);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 1);
     assert_int_equal(ehlo_client_deadline(h.c), UINT64_MAX);
     assert_int_equal(ehlo_client_tick(h.c, 86400000), EHLO_OK);
     assert_int_equal(h.outcome, -1);
@@ -915,8 +877,7 @@ static void a_body_may_give_up(void **state)
     (void)state;
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
     h.answer = -1;
-    hand_begin(&h, 1);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 1);
     assert_int_equal(h.outcome, EHLO_OUTCOME_NOT_SENT);
     assert_int_equal(ehlo_client_wants(h.c), EHLO_WANT_CLOSE);
     assert_null(strstr(h.out.ptr, "DATA\r\n."));
@@ -929,16 +890,14 @@ static void a_message_may_be_cancelled_until_its_last_octet_has_left(void **stat
     size_t used;
     (void)state;
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
-    hand_begin(&h, 0);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 0);
     assert_int_equal(ehlo_transaction_push(h.t, 0, "Hello", 5, 0, &used), EHLO_OK);
     assert_int_equal(ehlo_transaction_cancel(h.t, 0), EHLO_OK);
     assert_int_equal(h.outcome, EHLO_OUTCOME_NOT_SENT);
     assert_int_equal(ehlo_client_wants(h.c), EHLO_WANT_CLOSE);
     hand_end(&h);
     hand_open(&h, "250-mx\r\n250 PIPELINING\r\n");
-    hand_begin(&h, 0);
-    hand_feed(&h, "250 1\r\n250 2\r\n354 3\r\n");
+    hand_reach_body(&h, 0);
     assert_int_equal(ehlo_transaction_push(h.t, 0, "Hello", 5, 1, &used), EHLO_OK);
     assert_int_equal(ehlo_transaction_cancel(h.t, 0), EHLO_ERR_STATE);
     assert_int_equal(h.outcome, -1);
@@ -1461,22 +1420,7 @@ static const struct CMUnitTest by_hand[] = {
     cmocka_unit_test(a_lost_session_goes_through_the_recipients_once),
 };
 
-/* Without arguments: everything, with the dialogues of the source tree (EHLO_SOURCE). With: those files. */
 int main(int argc, char **argv)
 {
-    static struct CMUnitTest tests[FILES_MAX + COUNT(by_hand)];
-    char *paths[FILES_MAX];
-    size_t found = argc > 1 ? 0 : dialogue_find("transaction_", paths, FILES_MAX), count = 0;
-    if (argc == 1 && found == 0) {
-        fprintf(stderr, "no dialogues\n");
-        return 1;
-    }
-    for (size_t i = 0; i < found + (size_t)argc - 1; i++) {
-        char *path = i < found ? paths[i] : argv[i - found + 1];
-        tests[count++] = (struct CMUnitTest){ path, a_dialogue_holds_in_every_manner, NULL, NULL, path };
-    }
-    for (size_t i = 0; argc == 1 && i < COUNT(by_hand); i++) tests[count++] = by_hand[i];
-    int failed = _cmocka_run_group_tests("transaction", tests, count, NULL, NULL);
-    for (size_t i = 0; i < found; i++) free(paths[i]);
-    return failed != 0;
+    return dialogue_main(argc, argv, "transaction", a_dialogue_holds_in_every_manner, by_hand, COUNT(by_hand));
 }

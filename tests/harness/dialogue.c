@@ -2,23 +2,16 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "dialogue.h"
+#include "script.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static void *must(void *mem)
-{
-    if (mem == NULL) abort();
-    return mem;
-}
-
 /* -- names ------------------------------------------------------------------------------------------ */
 
-static const dialogue_named errors[] = {
+static const script_named errors[] = {
     { "OK", EHLO_OK },
     { "ARG", EHLO_ERR_ARG },
     { "STATE", EHLO_ERR_STATE },
@@ -31,67 +24,39 @@ static const dialogue_named errors[] = {
     { "TRANSPORT", EHLO_ERR_TRANSPORT },
 };
 
-static const dialogue_named client_flags[] = {
+static const script_named client_flags[] = {
     { "LMTP", EHLO_CLIENT_LMTP },
     { "NO_PIPELINING", EHLO_CLIENT_NO_PIPELINING },
     { "NO_CHUNKING", EHLO_CLIENT_NO_CHUNKING },
     { "TRACE_SECRETS", EHLO_CLIENT_TRACE_SECRETS },
 };
 
-static const dialogue_named send_flags[] = {
+static const script_named send_flags[] = {
     { "UTF8", EHLO_SEND_UTF8 },
     { "REQUIRETLS", EHLO_SEND_REQUIRETLS },
     { "ALL_OR_NONE", EHLO_SEND_ALL_OR_NONE },
 };
 
-static const dialogue_named bodies[] = {
+static const script_named bodies[] = {
     { "7BIT", EHLO_BODY_7BIT },
     { "8BITMIME", EHLO_BODY_8BITMIME },
     { "BINARYMIME", EHLO_BODY_BINARYMIME },
 };
 
-static const dialogue_named policies[] = {
-    { "reject", EHLO_BARE_REJECT },
-    { "normalise", EHLO_BARE_NORMALISE },
-    { "pass", EHLO_BARE_PASS },
-};
-
-static const dialogue_named manners_of_giving[] = {
+static const script_named manners_of_giving[] = {
     { "memory", GIVE_MEMORY },
     { "pull", GIVE_PULL },
     { "push", GIVE_PUSH },
     { "any", GIVE_ANY },
 };
 
-static const dialogue_named outcomes[] = {
+static const script_named outcomes[] = {
     { "delivered", EHLO_OUTCOME_DELIVERED }, { "not-sent", EHLO_OUTCOME_NOT_SENT },
     { "deferred", EHLO_OUTCOME_DEFERRED },   { "rejected", EHLO_OUTCOME_REJECTED },
     { "left", EHLO_OUTCOME_UNCERTAIN },
 };
 
-long dialogue_name(const dialogue_named *table, size_t count, const char *name, size_t len)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strlen(table[i].name) == len && memcmp(table[i].name, name, len) == 0) return table[i].value;
-    }
-    return -1000;
-}
-
-#define FIND(table, name) dialogue_name((table), COUNT(table), (name), strlen(name))
-
-/* Names separated by '|', or'ed; -1000 if one is unknown. */
-static long or_names(const dialogue_named *table, size_t count, const char *text)
-{
-    long all = 0;
-    while (*text != '\0') {
-        size_t len = strcspn(text, "|");
-        long one = dialogue_name(table, count, text, len);
-        if (one == -1000) return one;
-        all |= one;
-        text += len + (text[len] == '|');
-    }
-    return all;
-}
+#define FIND(table, name) script_name((table), COUNT(table), (name), strlen(name))
 
 const char *dialogue_error_name(int result)
 {
@@ -109,71 +74,11 @@ static int complain(dialogue *d, int line, const char *what)
     return 0;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return 0;
-}
-
-static void unescape(const char *at, peer_text *out);
-
-/* "[N:text]", in which other escapes may stand: returns what follows it. */
-static const char *unescape_repeat(const char *at, peer_text *out)
-{
-    char *text;
-    unsigned long n = strtoul(at + 1, &text, 10);
-    const char *end = strchr(text, ']');
-    peer_text inner = { 0 }, once = { 0 };
-    if (*text != ':' || end == NULL) return at + 1;
-    peer_text_add(&inner, text + 1, (size_t)(end - text - 1));
-    unescape(inner.ptr, &once);
-    for (; n > 0; n--) peer_text_add(out, once.ptr, once.len);
-    peer_text_free(&inner);
-    peer_text_free(&once);
-    return end + 1;
-}
-
-static const char *unescape_one(const char *at, peer_text *out)
-{
-    static const char letters[] = "rnt0", octets[] = "\r\n\t";
-    const char *letter = strchr(letters, *at);
-    char c = letter != NULL ? octets[letter - letters] : *at;
-    if (*at == '[') return unescape_repeat(at, out);
-    if (*at == 'x') {
-        c = (char)(hex(at[1]) * 16 + hex(at[2]));
-        at += 2;
-    }
-    peer_text_add(out, &c, 1);
-    return at + 1;
-}
-
-static void unescape(const char *at, peer_text *out)
-{
-    peer_text_add(out, "", 0);
-    while (*at != '\0') {
-        if (*at == '\\' && at[1] != '\0') {
-            at = unescape_one(at + 1, out);
-        } else {
-            if (*at != '\\') peer_text_add(out, at, 1);
-            at++;
-        }
-    }
-}
-
-static int ends_open(const char *text)
-{
-    size_t len = strlen(text), slashes = 0;
-    while (slashes < len && text[len - 1 - slashes] == '\\') slashes++;
-    return slashes % 2 == 1;
-}
-
 /* Octets that settings and envelopes point to. */
 static ehlo_str keep(dialogue *d, const char *text)
 {
     peer_text out = { 0 };
-    unescape(text, &out);
+    script_unescape(text, &out);
     if (d->text_count == COUNT(d->texts)) abort();
     d->texts[d->text_count++] = out.ptr;
     return ehlo_str_make(out.ptr, out.len);
@@ -196,10 +101,10 @@ static dialogue_step *add_step(dialogue *d, int line, dialogue_kind kind, const 
     step->heard = d->heard.len;
     int octets = kind == DIALOGUE_SERVER || kind == DIALOGUE_CLIENT || kind == DIALOGUE_ACTION;
     if (octets)
-        unescape(text, &out);
+        script_unescape(text, &out);
     else
         peer_text_add(&out, text, strlen(text));
-    if ((kind == DIALOGUE_SERVER || kind == DIALOGUE_CLIENT) && !ends_open(text)) peer_text_add(&out, "\r\n", 2);
+    if ((kind == DIALOGUE_SERVER || kind == DIALOGUE_CLIENT) && !script_ends_open(text)) peer_text_add(&out, "\r\n", 2);
     step->text = out.ptr;
     step->len = out.len;
     if (kind == DIALOGUE_SERVER) peer_text_add(&d->heard, out.ptr, out.len);
@@ -214,7 +119,7 @@ static int read_action(dialogue *d, int line, char *text)
     if (arrow != NULL) {
         *arrow = '\0';
         expected = FIND(errors, arrow + 4);
-        if (expected == -1000) return complain(d, line, "no such error");
+        if (expected == SCRIPT_NO_NAME) return complain(d, line, "no such error");
     }
     dialogue_step *step = add_step(d, line, DIALOGUE_ACTION, text);
     snprintf(step->subject, sizeof step->subject, "%.*s", (int)strcspn(text, " "), text);
@@ -231,7 +136,7 @@ static int read_mark(dialogue *d, int line, char *text)
     if (address == NULL) return complain(d, line, "M: OUTCOME ADDRESS");
     *address++ = '\0';
     long outcome = FIND(outcomes, text);
-    if (outcome == -1000) return complain(d, line, "no such outcome");
+    if (outcome == SCRIPT_NO_NAME) return complain(d, line, "no such outcome");
     dialogue_step *step = add_step(d, line, DIALOGUE_MARK, text);
     step->number = (uint64_t)outcome;
     snprintf(step->subject, sizeof step->subject, "%s", address);
@@ -297,7 +202,7 @@ static int read_setting(dialogue *d, int line, char *name)
         *(uint32_t *)(void *)((char *)&d->config + numbers32[i].offset) = (uint32_t)strtoul(value, NULL, 10);
         return 1;
     }
-    long policy = FIND(policies, value), bits = or_names(client_flags, COUNT(client_flags), value);
+    long policy = FIND(script_policies, value), bits = script_names(client_flags, COUNT(client_flags), value);
     if (strcmp(name, "name") == 0)
         d->config.name = keep(d, value);
     else if (strcmp(name, "bare_cr") == 0 && policy >= 0)
@@ -316,7 +221,7 @@ static int read_give(dialogue *d, int line, char *text)
     char *space = strchr(text, ' ');
     if (space != NULL) *space++ = '\0';
     long give = FIND(manners_of_giving, text);
-    if (give == -1000) return complain(d, line, "give memory, pull, push or any");
+    if (give == SCRIPT_NO_NAME) return complain(d, line, "give memory, pull, push or any");
     d->give = (int)give;
     d->pieces = space != NULL ? strtoul(space, NULL, 10) : 0;
     return 1;
@@ -371,10 +276,10 @@ static int read_envelope(dialogue *d, int line, const char *key, char *value)
         *(ehlo_str *)(void *)((char *)e + texts[i].offset) = keep(d, value);
         return 1;
     }
-    long bits = or_names(send_flags, COUNT(send_flags), value), body = FIND(bodies, value);
+    long bits = script_names(send_flags, COUNT(send_flags), value), body = FIND(bodies, value);
     if (strcmp(key, "to") == 0) return read_rcpt(d, m, line, value);
     if (strcmp(key, "content") == 0)
-        unescape(value, &m->content);
+        script_unescape(value, &m->content);
     else if (strcmp(key, "flags") == 0 && bits >= 0)
         e->flags = (unsigned)bits;
     else if (strcmp(key, "body") == 0 && body >= 0)
@@ -493,7 +398,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-size_t dialogue_find(const char *prefix, char **paths, size_t max)
+size_t dialogue_find(const char *group, char **paths, size_t max)
 {
     const char *source = getenv("EHLO_SOURCE");
     char folder[1024];
@@ -502,8 +407,8 @@ size_t dialogue_find(const char *prefix, char **paths, size_t max)
     snprintf(folder, sizeof folder, "%s/tests/dialogues", source != NULL ? source : ".");
     DIR *dir = opendir(folder);
     while (dir != NULL && count < max && (entry = readdir(dir)) != NULL) {
-        size_t len = strlen(entry->d_name);
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0) continue;
+        size_t len = strlen(entry->d_name), prefix = strlen(group);
+        if (strncmp(entry->d_name, group, prefix) != 0 || entry->d_name[prefix] != '_') continue;
         if (len < 5 || strcmp(entry->d_name + len - 4, ".txt") != 0) continue;
         paths[count] = must(malloc(strlen(folder) + len + 2));
         sprintf(paths[count++], "%s/%s", folder, entry->d_name);

@@ -116,17 +116,9 @@ dialogue *dialogue_parse(const char *text);
 dialogue *dialogue_read(const char *path);
 void dialogue_free(dialogue *d);
 
-/* The scripts of the source tree whose names begin so: paths to free, in order. */
-size_t dialogue_find(const char *prefix, char **paths, size_t max);
+/* The scripts of the source tree that are named GROUP_*: paths to free, in order. */
+size_t dialogue_find(const char *group, char **paths, size_t max);
 
-/* A table of names. */
-typedef struct dialogue_named {
-    const char *name;
-    long value;
-} dialogue_named;
-
-/* The value of a name of len octets; -1000 if the table has none. */
-long dialogue_name(const dialogue_named *table, size_t count, const char *name, size_t len);
 /* "STATE" for EHLO_ERR_STATE. */
 const char *dialogue_error_name(int result);
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #endif
 #include "dialogue.h"
+#include "script.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,40 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static void *must(void *mem)
-{
-    if (mem == NULL) abort();
-    return mem;
-}
-
 /* -- names ------------------------------------------------------------------------------------------ */
 
-static const dialogue_named wants_bits[] = {
+static const script_named wants_bits[] = {
     { "READ", EHLO_WANT_READ },     { "WRITE", EHLO_WANT_WRITE },   { "TLS", EHLO_WANT_TLS },
     { "ANSWER", EHLO_WANT_ANSWER }, { "SECRET", EHLO_WANT_SECRET }, { "CLOSE", EHLO_WANT_CLOSE },
     { "NEXT", EHLO_WANT_NEXT },
-};
-
-static const dialogue_named caps[] = {
-    { "SIZE", EHLO_CAP_SIZE },
-    { "8BITMIME", EHLO_CAP_8BITMIME },
-    { "PIPELINING", EHLO_CAP_PIPELINING },
-    { "CHUNKING", EHLO_CAP_CHUNKING },
-    { "BINARYMIME", EHLO_CAP_BINARYMIME },
-    { "STARTTLS", EHLO_CAP_STARTTLS },
-    { "AUTH", EHLO_CAP_AUTH },
-    { "DSN", EHLO_CAP_DSN },
-    { "ENHANCEDSTATUSCODES", EHLO_CAP_ENHANCEDSTATUSCODES },
-    { "SMTPUTF8", EHLO_CAP_SMTPUTF8 },
-    { "REQUIRETLS", EHLO_CAP_REQUIRETLS },
-    { "DELIVERBY", EHLO_CAP_DELIVERBY },
-    { "MT-PRIORITY", EHLO_CAP_MT_PRIORITY },
-    { "FUTURERELEASE", EHLO_CAP_FUTURERELEASE },
-    { "LIMITS", EHLO_CAP_LIMITS },
-    { "ETRN", EHLO_CAP_ETRN },
-    { "XCLIENT", EHLO_CAP_XCLIENT },
 };
 
 static const char *const closes[] = { "open",  "quit",     "eof",     "lost",     "timeout",
@@ -957,11 +930,11 @@ static void release(talk *t)
 }
 
 /* Words that name bits which must be set, or with '!' must not. */
-static void check_bits(talk *t, const dialogue_step *step, const dialogue_named *table, size_t count, uint32_t bits)
+static void check_bits(talk *t, const dialogue_step *step, const script_named *table, size_t count, uint32_t bits)
 {
     for (const char *word = step->text; *word != '\0';) {
         size_t len = strcspn(word, " "), absent = word[0] == '!';
-        long bit = dialogue_name(table, count, word + absent, len - absent);
+        long bit = script_name(table, count, word + absent, len - absent);
         if (bit < 0 || ((bits & (uint32_t)bit) == 0) != (absent == 1)) {
             fault(t, "line %d: it is %#x, not %s", step->line, bits, step->text);
         }
@@ -1062,7 +1035,7 @@ static void step_other(talk *t, const dialogue_step *step)
         check_bits(t, step, wants_bits, COUNT(wants_bits), ehlo_client_wants(t->client));
         break;
     case DIALOGUE_OFFERS:
-        check_bits(t, step, caps, COUNT(caps), ehlo_client_offers(t->client)->caps);
+        check_bits(t, step, script_caps, script_caps_count, ehlo_client_offers(t->client)->caps);
         break;
     case DIALOGUE_DEADLINE:
         step_deadline(t, step);

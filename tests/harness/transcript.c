@@ -1,4 +1,5 @@
 #include "transcript.h"
+#include "script.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,36 +13,7 @@ static int complain(transcript *t, int line, const char *what)
 
 /* -- names ------------------------------------------------------------------------------------------ */
 
-typedef struct named {
-    const char *name;
-    uint32_t value;
-} named;
-
-static const named caps[] = {
-    { "SIZE", EHLO_CAP_SIZE },
-    { "8BITMIME", EHLO_CAP_8BITMIME },
-    { "PIPELINING", EHLO_CAP_PIPELINING },
-    { "CHUNKING", EHLO_CAP_CHUNKING },
-    { "BINARYMIME", EHLO_CAP_BINARYMIME },
-    { "STARTTLS", EHLO_CAP_STARTTLS },
-    { "AUTH", EHLO_CAP_AUTH },
-    { "DSN", EHLO_CAP_DSN },
-    { "ENHANCEDSTATUSCODES", EHLO_CAP_ENHANCEDSTATUSCODES },
-    { "SMTPUTF8", EHLO_CAP_SMTPUTF8 },
-    { "REQUIRETLS", EHLO_CAP_REQUIRETLS },
-    { "DELIVERBY", EHLO_CAP_DELIVERBY },
-    { "MT-PRIORITY", EHLO_CAP_MT_PRIORITY },
-    { "FUTURERELEASE", EHLO_CAP_FUTURERELEASE },
-    { "LIMITS", EHLO_CAP_LIMITS },
-    { "RRVS", EHLO_CAP_RRVS },
-    { "ETRN", EHLO_CAP_ETRN },
-    { "EXPN", EHLO_CAP_EXPN },
-    { "HELP", EHLO_CAP_HELP },
-    { "VERB", EHLO_CAP_VERB },
-    { "XCLIENT", EHLO_CAP_XCLIENT },
-};
-
-static const named flags[] = {
+static const script_named flags[] = {
     { "LMTP", EHLO_SERVICE_LMTP },
     { "NO_EXTENSIONS", EHLO_SERVICE_NO_EXTENSIONS },
     { "STRICT_COLON", EHLO_SERVICE_STRICT_COLON },
@@ -53,7 +25,7 @@ static const named flags[] = {
     { "TRACE_SECRETS", EHLO_SERVICE_TRACE_SECRETS },
 };
 
-static const named callbacks[] = {
+static const script_named callbacks[] = {
     { "on_connect", PEER_NO_CONNECT },   { "on_hello", PEER_NO_HELLO },     { "on_mail", PEER_NO_MAIL },
     { "on_rcpt", PEER_NO_RCPT },         { "on_data", PEER_NO_DATA },       { "on_body", PEER_NO_BODY },
     { "on_message", PEER_NO_MESSAGE },   { "on_result", PEER_NO_RESULT },   { "on_auth", PEER_NO_AUTH },
@@ -61,34 +33,25 @@ static const named callbacks[] = {
     { "on_close", PEER_NO_CLOSE },       { "on_trace", PEER_NO_TRACE },     { "anything", PEER_NO_ANYTHING },
 };
 
-static const named policies[] = {
-    { "reject", EHLO_BARE_REJECT },
-    { "normalise", EHLO_BARE_NORMALISE },
-    { "pass", EHLO_BARE_PASS },
-};
-
-static const named leniencies[] = {
+static const script_named leniencies[] = {
     { "BARE_PATH", EHLO_SYNTAX_BARE_PATH },       { "UNDERSCORE", EHLO_SYNTAX_UNDERSCORE },
     { "TRAILING_DOT", EHLO_SYNTAX_TRAILING_DOT }, { "LONG_LOCAL", EHLO_SYNTAX_LONG_LOCAL },
     { "DUPLICATES", EHLO_SYNTAX_DUPLICATES },
 };
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-/* Words separated by '|' or ' ', or'ed; 0 for an unknown one. */
-static uint32_t read_names(const named *table, size_t count, const char *text)
+/* Adds them; 0 for names that are unknown, and for none. */
+static int set_names(unsigned *names, const script_named *table, size_t count, const char *text)
 {
-    uint32_t value = 0;
-    while (*text != '\0') {
-        size_t len = strcspn(text, "| "), i;
-        for (i = 0; i < count; i++) {
-            if (strlen(table[i].name) == len && memcmp(table[i].name, text, len) == 0) break;
-        }
-        if (i == count) return 0;
-        value |= table[i].value;
-        text += len + strspn(text + len, "| ");
-    }
-    return value;
+    long value = script_names(table, count, text);
+    if (value > 0) *names |= (unsigned)value;
+    return value > 0;
+}
+
+static int set_policy(uint8_t *policy, const char *name)
+{
+    long value = script_name(script_policies, COUNT(script_policies), name, strlen(name));
+    if (value > 0) *policy = (uint8_t)value;
+    return value > 0;
 }
 
 /* -- settings --------------------------------------------------------------------------------------- */
@@ -145,18 +108,22 @@ static void *find_setting(transcript *t, const setting *table, size_t count, con
     return NULL;
 }
 
-static char *unescape(char *text, size_t *len);
+/* In memory of their own. */
+static ehlo_str unescaped(const char *text)
+{
+    peer_text octets = { 0 };
+    script_unescape(text, &octets);
+    return ehlo_str_make(octets.ptr, octets.len);
+}
 
 static int set_special(transcript *t, const char *name, const char *value)
 {
     ehlo_service_config *c = &t->setup.config;
-    if (strcmp(name, "flags") == 0) return (c->flags = read_names(flags, COUNT(flags), value)) != 0;
-    if (strcmp(name, "extensions") == 0) return (c->extensions = read_names(caps, COUNT(caps), value)) != 0;
-    if (strcmp(name, "leniencies") == 0) {
-        return (c->leniencies = read_names(leniencies, COUNT(leniencies), value)) != 0;
-    }
-    if (strcmp(name, "bare_cr") == 0) return (c->bare_cr = (uint8_t)read_names(policies, 3, value)) != 0;
-    if (strcmp(name, "bare_lf") == 0) return (c->bare_lf = (uint8_t)read_names(policies, 3, value)) != 0;
+    if (strcmp(name, "flags") == 0) return set_names(&c->flags, flags, COUNT(flags), value);
+    if (strcmp(name, "extensions") == 0) return set_names(&c->extensions, script_caps, script_caps_count, value);
+    if (strcmp(name, "leniencies") == 0) return set_names(&c->leniencies, leniencies, COUNT(leniencies), value);
+    if (strcmp(name, "bare_cr") == 0) return set_policy(&c->bare_cr, value);
+    if (strcmp(name, "bare_lf") == 0) return set_policy(&c->bare_lf, value);
     if (strcmp(name, "tls") == 0) return (t->setup.peer.tls = 1);
     if (strcmp(name, "pipelined") == 0) return (t->stop_and_wait = 1);
     return 0;
@@ -168,8 +135,7 @@ static int set(transcript *t, int line, char *rest)
     void *at;
     if (*value != '\0') *value++ = '\0';
     if ((at = find_setting(t, texts, COUNT(texts), rest)) != NULL) {
-        ehlo_str *s = at;
-        s->ptr = unescape(value, &s->len);
+        *(ehlo_str *)at = unescaped(value);
     } else if ((at = find_setting(t, numbers32, COUNT(numbers32), rest)) != NULL) {
         *(uint32_t *)at = (uint32_t)strtoul(value, NULL, 10);
     } else if ((at = find_setting(t, numbers64, COUNT(numbers64), rest)) != NULL) {
@@ -178,73 +144,6 @@ static int set(transcript *t, int line, char *rest)
         return complain(t, line, "unknown setting or value");
     }
     return 1;
-}
-
-/* -- octets ----------------------------------------------------------------------------------------- */
-
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return 0;
-}
-
-/* \[N:text]: returns what follows it. */
-static const char *repeat(const char *at, peer_text *out)
-{
-    char *text;
-    unsigned long n = strtoul(at + 1, &text, 10);
-    const char *end = strchr(text, ']');
-    if (*text != ':' || end == NULL) return at + 1;
-    for (; n > 0; n--) peer_text_add(out, text + 1, (size_t)(end - text - 1));
-    return end + 1;
-}
-
-static const char *escape(const char *at, peer_text *out)
-{
-    char c = *at;
-    if (c == '[') return repeat(at, out);
-    if (c == 'x') {
-        c = (char)(hex(at[1]) * 16 + hex(at[2]));
-        peer_text_add(out, &c, 1);
-        return at + 3;
-    }
-    if (c == 'r')
-        c = '\r';
-    else if (c == 'n')
-        c = '\n';
-    else if (c == 't')
-        c = '\t';
-    else if (c == '0')
-        c = '\0';
-    peer_text_add(out, &c, 1);
-    return at + 1;
-}
-
-/* The octets that text stands for, in memory of their own. */
-static char *unescape(char *text, size_t *len)
-{
-    peer_text out = { 0 };
-    const char *at = text;
-    peer_text_add(&out, "", 0);
-    while (*at != '\0') {
-        if (*at == '\\' && at[1] != '\0') {
-            at = escape(at + 1, &out);
-        } else {
-            if (*at != '\\') peer_text_add(&out, at, 1);
-            at++;
-        }
-    }
-    *len = out.len;
-    return out.ptr;
-}
-
-static int ends_open(const char *text)
-{
-    size_t len = strlen(text), slashes = 0;
-    while (slashes < len && text[len - 1 - slashes] == '\\') slashes++;
-    return slashes % 2 == 1;
 }
 
 /* -- lines ------------------------------------------------------------------------------------------ */
@@ -260,19 +159,13 @@ static int add_step(transcript *t, int line, peer_act act, uint64_t number)
 
 static int client_line(transcript *t, int line, char *text)
 {
-    size_t len;
-    int open = ends_open(text);
-    char *bytes = unescape(text, &len);
-    if (!open) {
-        peer_text whole = { bytes, len, len + 1 };
-        peer_text_add(&whole, "\r\n", 2);
-        bytes = whole.ptr;
-        len += 2;
-    }
+    peer_text octets = { 0 };
+    script_unescape(text, &octets);
+    if (!script_ends_open(text)) peer_text_add(&octets, "\r\n", 2);
     if (!add_step(t, line, PEER_SEND, 0)) return 0;
-    t->steps[t->step_count - 1].bytes = bytes;
-    t->steps[t->step_count - 1].len = len;
-    t->octets += len;
+    t->steps[t->step_count - 1].bytes = octets.ptr;
+    t->steps[t->step_count - 1].len = octets.len;
+    t->octets += octets.len;
     return 1;
 }
 
@@ -307,10 +200,7 @@ static void read_reply(const char *text, ehlo_reply *reply)
         end += used;
         while (*end == ' ') end++;
     }
-    size_t len;
-    if (*end == '\0') return;
-    reply->text.ptr = unescape(end, &len);
-    reply->text.len = len;
+    if (*end != '\0') reply->text = unescaped(end);
 }
 
 static int app(transcript *t, int line, char *rest)
@@ -385,8 +275,8 @@ static int read_line(transcript *t, int line, char *text)
     if (strncmp(text, "set ", 4) == 0) return set(t, line, text + 4);
     if (strncmp(text, "app ", 4) == 0) return app(t, line, text + 4);
     if (strncmp(text, "without ", 8) == 0) {
-        t->setup.without |= read_names(callbacks, COUNT(callbacks), text + 8);
-        return t->setup.without != 0 ? 1 : complain(t, line, "unknown callback");
+        return set_names(&t->setup.without, callbacks, COUNT(callbacks), text + 8) ||
+               complain(t, line, "unknown callback");
     }
     if (text[1] == ':' || text[1] == '!') return lettered(t, line, text);
     return complain(t, line, "not understood");
