@@ -73,8 +73,8 @@ struct ehlo_client {
     ehlo_transaction *sending;        /* the one that has something to queue */
     ehlo_transaction *waiting;        /* those that want to go on when it has not, first come first served */
     const ehlo_transaction *pushing;  /* whose ehlo_transaction_push runs */
-    const ehlo_transaction *doubtful; /* its last chunk was queued before a recipient was accepted: see queue_mail */
     size_t pushed;                    /* octets that it took */
+    const ehlo_transaction *doubtful; /* its last chunk was queued before a recipient was accepted: see queue_rset */
     ehlo_out out;
     ehlo_sending body;
     ehlo_codec codec;
@@ -82,34 +82,33 @@ struct ehlo_client {
     ehlo_awaited ring[EHLO_RING];
     ehlo_on_reply hello_done;
     void *hello_user;
-    const char *problem;   /* static, NUL-terminated; NULL if there is none */
-    uint64_t now;          /* of the running call */
-    uint64_t since;        /* when the last reply came, or the last octet left */
-    uint32_t left;         /* octets of the block that have left in this session (modulo 2^32) */
-    uint32_t traced;       /* and those that were traced */
-    uint32_t secret;       /* where in them a secret ends, while there is one */
-    uint32_t searched;     /* octets of an incomplete reply that were looked at */
-    uint32_t line_start;   /* where in it the last line begins */
-    uint32_t lines;        /* whole lines of it; or lines skipped since the last reply */
-    uint32_t mails;        /* transactions in this session */
-    int error;             /* fatal; EHLO_OK if there is none */
-    uint16_t outstanding;  /* replies that are awaited */
-    uint16_t code;         /* of the incomplete reply */
-    uint8_t head, count;   /* of the ring */
-    uint8_t phase;         /* ehlo_client_phase */
-    uint8_t reason;        /* ehlo_close, once it is over */
-    uint8_t greeted;       /* ehlo_verb that was accepted */
-    uint8_t tls;           /* inside TLS */
-    uint8_t verbose;       /* VERB was accepted: 0yz lines may come (RFC 821's trace lines) */
-    uint8_t dirty;         /* the server may hold a transaction that is no more: RSET goes before the next MAIL */
-    uint8_t blocked;       /* the transport is full */
-    uint8_t stalled;       /* and was so when octets were last offered */
-    uint8_t eager;         /* something was called since octets were last offered */
-    uint8_t running;       /* inside a function that takes time */
-    uint8_t own;           /* the next command is one of the transaction that is `sending` */
-    uint8_t quiet;         /* inside a callback that may only read facts */
-    uint8_t has_secret;    /* `secret` counts */
-    uint8_t quit_answered; /* 221 came */
+    const char *problem;  /* static, NUL-terminated; NULL if there is none */
+    uint64_t now;         /* of the running call */
+    uint64_t since;       /* when the last reply came, or the last octet left */
+    uint32_t left;        /* octets of the block that have left in this session (modulo 2^32) */
+    uint32_t traced;      /* and those that were traced */
+    uint32_t secret;      /* where in them a secret ends, while there is one */
+    uint32_t searched;    /* octets of an incomplete reply that were looked at */
+    uint32_t line_start;  /* where in it the last line begins */
+    uint32_t lines;       /* whole lines of it; or lines skipped since the last reply */
+    uint32_t mails;       /* transactions in this session */
+    int error;            /* fatal; EHLO_OK if there is none */
+    uint16_t outstanding; /* replies that are awaited */
+    uint16_t code;        /* of the incomplete reply */
+    uint8_t head, count;  /* of the ring */
+    uint8_t phase;        /* ehlo_client_phase */
+    uint8_t reason;       /* ehlo_close, once it is over */
+    uint8_t greeted;      /* ehlo_verb that was accepted */
+    uint8_t tls;          /* inside TLS */
+    uint8_t verbose;      /* VERB was accepted: 0yz lines may come (RFC 821's trace lines) */
+    uint8_t dirty;        /* the server may hold a transaction that is no more: RSET goes before the next MAIL */
+    uint8_t blocked;      /* the transport is full */
+    uint8_t stalled;      /* and was so when octets were last offered */
+    uint8_t eager;        /* something was called since octets were last offered */
+    uint8_t running;      /* inside a function that takes time */
+    uint8_t own;          /* the next command is one of the transaction that is `sending` */
+    uint8_t quiet;        /* inside a callback that may only read facts */
+    uint8_t has_secret;   /* `secret` counts */
 };
 
 /* -- session: client.c ------------------------------------------------------------------------------ */
