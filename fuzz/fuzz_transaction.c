@@ -14,7 +14,7 @@
 #include "canon.h"
 #include "check.h"
 
-enum { LETTERS_MAX = 4, RCPTS_MAX = 5, OWED_MAX = 128, TEXT_MAX = 1 << 14, STEPS_MAX = 200000 };
+enum { LETTERS_MAX = 4, RCPTS_MAX = 5, OWED_MAX = 128, TEXT_MAX = 1 << 14, STEPS_MAX = 2000000 };
 
 /* What the server owes a reply for. */
 typedef enum debt {
