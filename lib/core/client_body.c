@@ -42,7 +42,7 @@ static void decide_cr(ehlo_client *c)
 int ehlo_client_hold_cr(ehlo_client *c)
 {
     ehlo_sending *body = &c->body;
-    if (body->last || body->cr || body->raw > 0 || body->fixed.len > 0) return 0;
+    if (body->last || body->cr || body->fault != 0 || body->raw > 0 || body->fixed.len > 0) return 0;
     if (body->piece.len != 1 || body->piece.ptr[0] != '\r') return 0;
     body->cr = 1;
     count_taken(c, 1);
