@@ -229,9 +229,8 @@ int ehlo_client_tls_started(ehlo_client *c, uint64_t now, size_t held, const ehl
     }
     /* RFC 3207 4.2: "The client MUST discard any knowledge obtained from the server, such as the list of SMTP service
      * extensions, which was not obtained from the TLS negotiation itself." */
-    memset(&c->offers, 0, sizeof c->offers);
-    c->greeted = EHLO_VERB_UNKNOWN;
-    c->verbose = c->dirty = 0;
+    ehlo_client_forget_hello(c);
+    c->verbose = 0;
     c->tls = 1;
     c->facts = facts;
     c->phase = EHLO_CLIENT_READY;

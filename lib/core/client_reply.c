@@ -67,15 +67,21 @@ static EHLO_ALWAYS_INLINE size_t find_reply(ehlo_client *c, const char *bytes, s
 
 /* -- telling ---------------------------------------------------------------------------------------- */
 
+/* The oldest command awaits one reply fewer. */
+static void count_reply(ehlo_client *c)
+{
+    c->ring[c->head].replies--;
+    c->outstanding--;
+    ehlo_client_settle_ring(c);
+}
+
 /* The oldest command has its reply. The entry is settled first: done may queue more. */
 static void tell(ehlo_client *c, const ehlo_reply *reply)
 {
-    ehlo_awaited *oldest = &c->ring[c->head];
+    const ehlo_awaited *oldest = &c->ring[c->head];
     ehlo_on_reply done = oldest->done;
     void *user = oldest->user;
-    oldest->replies--;
-    c->outstanding--;
-    ehlo_client_settle_ring(c);
+    count_reply(c);
     if (done != NULL) done(c, reply, user);
 }
 
@@ -157,18 +163,8 @@ EHLO_COLD static int take_hello(ehlo_client *c, ehlo_verb verb, const ehlo_reply
     if (verb != EHLO_VERB_EHLO || !speaks_no_esmtp(reply->code)) return 0;
     if (ehlo_client_say_hello(c, EHLO_VERB_HELO) != EHLO_OK)
         return 1; /* the session is over: abandoned with the rest */
-    c->ring[c->head].replies--;
-    c->outstanding--;
-    ehlo_client_settle_ring(c);
+    count_reply(c);
     return 1;
-}
-
-/* XCLIENT: the session begins anew, behind its greeting. */
-static void restart(ehlo_client *c)
-{
-    c->greeted = EHLO_VERB_UNKNOWN;
-    memset(&c->offers, 0, sizeof c->offers);
-    c->dirty = 0;
 }
 
 /* What a reply changes in the session, beyond its command. State is settled before anybody is told. */
@@ -191,7 +187,7 @@ static void act(ehlo_client *c, unsigned what, const ehlo_reply *reply)
         if (reply->code == 220) c->phase = EHLO_CLIENT_TLS;
         break;
     case EHLO_VERB_XCLIENT:
-        if (reply->code == 220) restart(c);
+        if (reply->code == 220) ehlo_client_forget_hello(c);
         break;
     case EHLO_VERB_VERB:
         c->verbose = reply_class == 2;

@@ -74,7 +74,7 @@ struct ehlo_client {
     ehlo_transaction *waiting;        /* those that want to go on when it has not, first come first served */
     const ehlo_transaction *pushing;  /* whose ehlo_transaction_push runs */
     size_t pushed;                    /* octets that it took */
-    const ehlo_transaction *doubtful; /* its last chunk was queued before a recipient was accepted: see queue_rset */
+    const ehlo_transaction *doubtful; /* its last chunk was queued while replies were awaited: see queue_rset */
     ehlo_out out;
     ehlo_sending body;
     ehlo_codec codec;
@@ -131,6 +131,14 @@ static inline int ehlo_client_reads(const ehlo_client *c)
  * written, and completions are told of an end. */
 int ehlo_client_enter(ehlo_client *c, uint64_t now);
 int ehlo_client_leave(ehlo_client *c);
+
+/* The session is as behind its greeting: after STARTTLS and XCLIENT. */
+static inline void ehlo_client_forget_hello(ehlo_client *c)
+{
+    c->greeted = EHLO_VERB_UNKNOWN;
+    c->offers = (ehlo_offers){ 0 };
+    c->dirty = 0;
+}
 
 void ehlo_client_trace(ehlo_client *c, int direction, ehlo_str bytes, int secret);
 

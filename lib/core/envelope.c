@@ -182,11 +182,6 @@ static int shaped(const ehlo_envelope *envelope, size_t envelope_size, size_t re
            envelope->rcpts != NULL && envelope->nrcpts > 0;
 }
 
-static ehlo_recipient *recipient_at(const ehlo_envelope *envelope, size_t recipient_size, size_t index)
-{
-    return (ehlo_recipient *)(void *)((char *)envelope->rcpts + index * recipient_size);
-}
-
 int ehlo_envelope_check_sized(const ehlo_envelope *envelope, size_t envelope_size, size_t recipient_size,
                               ehlo_envelope_fault *fault)
 {
@@ -196,7 +191,7 @@ int ehlo_envelope_check_sized(const ehlo_envelope *envelope, size_t envelope_siz
     }
     int result = ehlo_envelope_check_mail(envelope, fault);
     for (size_t i = 0; i < envelope->nrcpts && result == EHLO_OK; i++) {
-        result = ehlo_envelope_check_rcpt(envelope, recipient_at(envelope, recipient_size, i), i, fault);
+        result = ehlo_envelope_check_rcpt(envelope, ehlo_envelope_recipient(envelope, recipient_size, i), i, fault);
     }
     return result;
 }
@@ -209,7 +204,7 @@ ehlo_outcome ehlo_envelope_settle_sized(const ehlo_envelope *envelope, size_t en
     unsigned worst = EHLO_OUTCOME_NONE;
     if (!shaped(envelope, envelope_size, recipient_size)) return EHLO_OUTCOME_NONE;
     for (size_t i = 0; i < envelope->nrcpts; i++) {
-        ehlo_recipient *rcpt = recipient_at(envelope, recipient_size, i);
+        ehlo_recipient *rcpt = ehlo_envelope_recipient(envelope, recipient_size, i);
         if (rcpt->outcome == EHLO_OUTCOME_NONE) ehlo_recipient_settle(rcpt, outcome, stage, r);
         if (rcpt->outcome > worst) worst = rcpt->outcome;
     }

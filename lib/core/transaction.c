@@ -97,13 +97,18 @@ static unsigned refused_at_once(const ehlo_transaction *t)
 
 /* -- the order of transactions ---------------------------------------------------------------------- */
 
+/* RFC 9422 4.1: MAILMAX. */
+static int may_say_mail(const ehlo_client *c)
+{
+    return c->offers.mail_max == 0 || c->mails < c->offers.mail_max;
+}
+
 int ehlo_client_next(const ehlo_client *c)
 {
     if (c->phase != EHLO_CLIENT_READY || c->greeted == EHLO_VERB_UNKNOWN || c->error != EHLO_OK) return 0;
     if (c->sending != NULL || c->waiting != NULL) return 0;
     if (c->body.mode != EHLO_SEND_NONE && !c->body.whole) return 0;
-    if (c->offers.mail_max != 0 && c->mails >= c->offers.mail_max) return 0; /* RFC 9422 4.1 */
-    return c->count + 4 <= EHLO_RING && ehlo_client_ready(c);
+    return c->count + 4 <= EHLO_RING && may_say_mail(c) && ehlo_client_ready(c);
 }
 
 /* t wants to queue: now, or when it is its turn. */
@@ -247,15 +252,26 @@ static int is_pushed(const ehlo_transaction *t)
     return t->callbacks.body == NULL && t->envelope.content.ptr == NULL;
 }
 
-/* The message cannot be sent, now that it is seen. What has begun with DATA can only be broken off. */
+/* Its body, or a chunk of it, is on its way. */
+static int is_leaving(const ehlo_transaction *t)
+{
+    return t->client->body.owner == t && t->client->body.mode != EHLO_SEND_NONE;
+}
+
+/* What has begun with DATA, or with a chunk, can only end with the session. */
+static void break_off(ehlo_transaction *t, ehlo_outcome outcome, const ehlo_reply *r, const char *problem)
+{
+    int begun = is_leaving(t) || t->phase == EHLO_PHASE_GO;
+    ehlo_transaction_settle(t, EHLO_STEP_WAITING, outcome, EHLO_STAGE_DATA, r);
+    t->abandoned = 1;
+    if (begun) ehlo_client_end(t->client, EHLO_CLOSE_CLOSED, problem);
+}
+
+/* The message cannot be sent, now that it is seen. */
 static void refuse_body(ehlo_transaction *t, unsigned why)
 {
-    ehlo_client *c = t->client;
     ehlo_reply r = refusal_reply(why);
-    int open = c->body.owner == t && c->body.mode != EHLO_SEND_NONE;
-    ehlo_transaction_settle(t, EHLO_STEP_WAITING, EHLO_OUTCOME_REJECTED, EHLO_STAGE_DATA, &r);
-    t->abandoned = 1;
-    if (open || t->phase == EHLO_PHASE_GO) ehlo_client_end(c, EHLO_CLOSE_CLOSED, "the message cannot be sent");
+    break_off(t, EHLO_OUTCOME_REJECTED, &r, "the message cannot be sent");
 }
 
 void ehlo_transaction_body_refused(ehlo_transaction *t)
@@ -266,11 +282,7 @@ void ehlo_transaction_body_refused(ehlo_transaction *t)
 /* The application gives up. */
 static void give_up(ehlo_transaction *t)
 {
-    ehlo_client *c = t->client;
-    int open = c->body.owner == t && c->body.mode != EHLO_SEND_NONE;
-    ehlo_transaction_settle(t, EHLO_STEP_WAITING, EHLO_OUTCOME_NOT_SENT, EHLO_STAGE_DATA, NULL);
-    t->abandoned = 1;
-    if (open || t->phase == EHLO_PHASE_GO) ehlo_client_end(c, EHLO_CLOSE_CLOSED, "the message was cancelled");
+    break_off(t, EHLO_OUTCOME_NOT_SENT, NULL, "the message was cancelled");
 }
 
 static void own_body(ehlo_transaction *t)
@@ -525,7 +537,7 @@ static int decide(ehlo_transaction *t)
 static int abandon_batch(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;
-    if (c->body.owner == t && c->body.mode != EHLO_SEND_NONE) return 0; /* a chunk must come to its end */
+    if (is_leaving(t)) return 0; /* a chunk must come to its end */
     if (c->body.owner == t) c->body.owner = NULL;
     c->dirty |= t->mail_queued && !t->mail_refused;
     ehlo_transaction_make_way(t);
@@ -597,24 +609,12 @@ static int someone_waits(ehlo_transaction *t)
     return 0;
 }
 
-static int may_go_on(const ehlo_transaction *t)
-{
-    const ehlo_client *c = t->client;
-    return !ehlo_client_over(c) && (c->offers.mail_max == 0 || c->mails < c->offers.mail_max);
-}
-
-/* Its body is not yet all gone. */
-static int is_leaving(const ehlo_transaction *t)
-{
-    const ehlo_client *c = t->client;
-    return !ehlo_client_over(c) && c->body.mode != EHLO_SEND_NONE && c->body.owner == t;
-}
-
 void ehlo_transaction_end_batch(ehlo_transaction *t)
 {
-    if (t->phase != EHLO_PHASE_SENT || t->pending > 0 || is_leaving(t)) return;
+    if (t->phase != EHLO_PHASE_SENT || t->pending > 0) return;
+    if (is_leaving(t) && !ehlo_client_over(t->client)) return;
     if (someone_waits(t)) {
-        if (!is_pushed(t) && may_go_on(t)) {
+        if (!is_pushed(t) && !ehlo_client_over(t->client) && may_say_mail(t->client)) {
             begin_batch(t);
             join(t);
             return;
@@ -731,7 +731,7 @@ int ehlo_transaction_push(ehlo_transaction *t, uint64_t now, const char *bytes, 
     *used = 0;
     int error = ehlo_client_enter(c, now);
     if (error != EHLO_OK) return error;
-    int in_flight = c->body.owner == t && c->body.mode != EHLO_SEND_NONE;
+    int in_flight = is_leaving(t);
     if (!is_pushed(t) || t->committed || (t->phase == EHLO_PHASE_SENT && !in_flight) || ehlo_client_over(c)) {
         c->running = 0;
         return EHLO_ERR_STATE;

@@ -53,9 +53,15 @@ struct ehlo_transaction {
     uint8_t worst;        /* ehlo_outcome so far */
 };
 
+/* Callers built against another version may have larger recipients: stride is the size of theirs. */
+static inline ehlo_recipient *ehlo_envelope_recipient(const ehlo_envelope *envelope, size_t stride, size_t index)
+{
+    return (ehlo_recipient *)(void *)((char *)envelope->rcpts + index * stride);
+}
+
 static inline ehlo_recipient *ehlo_transaction_recipient(const ehlo_transaction *t, size_t index)
 {
-    return (ehlo_recipient *)(void *)((char *)t->envelope.rcpts + index * t->stride);
+    return ehlo_envelope_recipient(&t->envelope, t->stride, index);
 }
 
 static inline int ehlo_transaction_is_lmtp(const ehlo_transaction *t)

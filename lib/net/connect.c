@@ -5,6 +5,7 @@
 #include "address.h"
 #include "carry.h"
 #include "dial.h"
+#include "question.h"
 #include "rare.h"
 #include "service.h"
 
@@ -322,13 +323,11 @@ static const ehlo_conn_driver session_driver = { outgoing_ready, ehlo_carry_expi
 /* A name is what can be asked for. */
 static int is_host(const ehlo_host *host, int lmtp)
 {
-    char query[EHLO_DNS_QUERY_MAX];
-    size_t len;
     ehlo_address address;
     /* "The LMTP protocol MUST NOT be used on TCP port 25" (RFC 2033 5) */
     if (lmtp && (host->port == 0 || host->port == SMTP_PORT)) return 0;
     if (ehlo_address_of_host(host->name, &address) == EHLO_OK) return 1;
-    return ehlo_dns_query_write(0, host->name, EHLO_DNS_A, query, sizeof query, &len) == EHLO_OK;
+    return ehlo_question_may_ask(host->name, EHLO_DNS_A);
 }
 
 static int is_valid(const ehlo_connect_config *cfg)
