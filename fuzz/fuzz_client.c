@@ -51,6 +51,7 @@ typedef struct run {
     char line[EHLO_AUTH_LINE_MAX + 2];
     size_t column;
     unsigned answers; /* lines to come that answer a 334 */
+    int in_tls, starts_in_tls;
     uint64_t chunk_wire;
     ehlo_codec codec;
     ehlo_decoder decoder;
@@ -86,6 +87,8 @@ static void wire_line_ends(run *r)
         return;
     }
     CHECK(ehlo_command_parse(line, &command, NULL) == EHLO_OK);
+    /* PLAIN is all that is said here, and shows the secret. */
+    if (command.verb == EHLO_VERB_AUTH) CHECK(r->in_tls || (r->config.flags & EHLO_CLIENT_AUTH_CLEAR));
     if (command.verb != EHLO_VERB_BDAT) return;
     int last;
     CHECK(ehlo_bdat_parse(command.argument, &r->chunk_wire, &last, NULL) == EHLO_OK);
@@ -230,7 +233,8 @@ static void queued(run *r, entry *e, int result)
 {
     hash(&r->events, &result, sizeof result);
     if (result == EHLO_OK) return;
-    CHECK(result == EHLO_ERR_FULL || result == EHLO_ERR_STATE || result == EHLO_ERR_UNSUPPORTED);
+    CHECK(result == EHLO_ERR_FULL || result == EHLO_ERR_STATE || result == EHLO_ERR_UNSUPPORTED ||
+          (result == EHLO_ERR_SPACE && e->verb == EHLO_VERB_AUTH));
     CHECK(e == &r->entries[r->queued - 1] && e->heard + e->nulls == 0);
     r->queued--;
 }
@@ -284,6 +288,20 @@ static void say_auth(run *r, int initial)
     queued(r, e,
            ehlo_client_auth(r->client, ehlo_str_from("PLAIN"),
                             initial ? ehlo_str_make("\0u\0p", 4) : ehlo_str_make(NULL, 0), on_reply, e, NULL));
+}
+
+/* A line that no idle session has room for. */
+static void say_long(run *r, int answers)
+{
+    static char response[9000];
+    ehlo_str text = ehlo_str_make(response, sizeof response);
+    entry *e = new_entry(r, EHLO_VERB_AUTH, 1);
+    if (e == NULL) return;
+    size_t before = r->queued;
+    queued(r, e,
+           answers ? ehlo_client_auth_answer(r->client, text, on_reply, e)
+                   : ehlo_client_auth(r->client, ehlo_str_from("PLAIN"), text, on_reply, e, NULL));
+    r->answers += answers && r->queued == before;
 }
 
 static void say_answer(run *r, int cancels)
@@ -403,6 +421,16 @@ static void feed_lines(run *r)
     while (r->left > 0) feed_line(r);
 }
 
+/* Up to a line that no '-' carries on. */
+static void feed_reply(run *r)
+{
+    for (int more = 1; more && r->left > 0;) {
+        const uint8_t *end = memchr(r->server, '\n', r->left);
+        more = end != NULL && end - r->server > 3 && r->server[3] == '-';
+        feed_line(r);
+    }
+}
+
 static void flush(run *r)
 {
     moved(r, ehlo_client_flush(r->client, r->now));
@@ -411,6 +439,7 @@ static void flush(run *r)
 static void starttls(run *r, size_t held)
 {
     unsigned wants = ehlo_client_wants(r->client);
+    if (wants & EHLO_WANT_TLS) r->in_tls = held + r->held == 0;
     int result = ehlo_client_tls_started(r->client, r->now, held + r->held, NULL);
     if (!(wants & EHLO_WANT_TLS)) {
         CHECK(result == EHLO_ERR_STATE || result < EHLO_ERR_FATAL);
@@ -580,6 +609,12 @@ static int act_command(run *r, char what)
     case 'w':
         say_answer(r, 0);
         break;
+    case 'L':
+        say_long(r, 0);
+        break;
+    case 'W':
+        say_long(r, 1);
+        break;
     case 'c':
         say_answer(r, 1);
         break;
@@ -597,6 +632,9 @@ static void act_move(run *r, char what)
         break;
     case ',':
         feed(r, 1);
+        break;
+    case '=':
+        feed_reply(r);
         break;
     case '+':
         feed_lines(r);
@@ -696,6 +734,8 @@ static void switch_of(run *r, uint8_t letter)
     if (letter == 't') c->text_line_max = 5;
     if (letter == 'w') c->window = 2;
     if (letter == 'g') c->reply_lines_max = 3;
+    if (letter == 'c') c->flags |= EHLO_CLIENT_AUTH_CLEAR;
+    if (letter == 's') r->starts_in_tls = 1;
     if (letter == 'm') c->lender = (ehlo_lender){ lend, give, r };
 }
 
@@ -740,6 +780,10 @@ static void do_run(run *r, int by_octets, const uint8_t *data, size_t size)
     size_t len = ehlo_client_size(&r->config);
     void *mem = malloc(len);
     CHECK(len > 0 && ehlo_client_init(&r->client, mem, len, &r->config, &callbacks, r) == EHLO_OK);
+    if (r->starts_in_tls) {
+        CHECK(ehlo_client_tls_started(r->client, r->now, 0, NULL) == EHLO_OK);
+        r->in_tls = 1;
+    }
     CHECK(ehlo_client_start(r->client, r->now, on_reply, new_entry(r, EHLO_VERB_UNKNOWN, 1)) == EHLO_OK);
     check_facts(r);
     act_all(r, data + switches, head - switches);

@@ -29,6 +29,17 @@ enum {
     USE_NO_RESULT = 128
 };
 enum { END_CLOSE, END_EOF, END_LOST, END_SHUTDOWN, END_COUNT };
+/* Above the end. */
+enum {
+    ROLE_SUBMISSION = 4,
+    ROLE_MECHANISMS = 8, /* all of them, and not in clear */
+    ROLE_IN_TLS = 16,    /* from the first octet on */
+    ROLE_FACTS = 32,     /* TLS has a certificate and a channel binding */
+    ROLE_REQUIRES_TLS = 64
+};
+
+static const char all_mechanisms[] = "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-1 EXTERNAL CRAM-MD5 "
+                                     "PLAIN LOGIN ANONYMOUS OAUTHBEARER XOAUTH2 X-OWN";
 
 /* What the head of the input chooses. */
 typedef struct manner {
@@ -40,6 +51,7 @@ typedef struct manner {
     uint8_t refuse; /* bit n: the n-th decision (mod 8) is a refusal */
     unsigned fail;  /* the n-th write or loan fails; 0: none */
     int end;        /* END_* */
+    unsigned role;  /* ROLE_* */
 } manner;
 
 enum { HEAD = 8 };
@@ -52,7 +64,8 @@ typedef struct run {
     unsigned decisions, writes, loans, bodies, blocks;
     ehlo_token pending;
     ehlo_reply reply;
-    int mail, rcpt; /* the decision pending is one on MAIL, RCPT */
+    int mail, rcpt, auth; /* the decision pending is one on MAIL, RCPT, AUTH */
+    int in_tls, authenticated, offers_auth_in_clear;
     int open, closes, stalled, broken;
     uint64_t body_octets;
     uint32_t recipients;
@@ -89,7 +102,8 @@ static void settle(run *r, const ehlo_reply *reply)
     if (r->mail && accepted(reply)) r->open = 1;
     if (r->rcpt && accepted(reply)) r->recipients++;
     if (r->mail) r->recipients = 0;
-    r->mail = r->rcpt = 0;
+    if (r->auth && reply->code == 235) r->authenticated = 1;
+    r->mail = r->rcpt = r->auth = 0;
 }
 
 static int decide(run *r, ehlo_token token, ehlo_reply *reply, unsigned refusal)
@@ -124,10 +138,18 @@ static int on_connect(ehlo_server *s, ehlo_token token, ehlo_reply *reply, void 
 
 static int on_hello(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, ehlo_reply *reply, void *user)
 {
-    (void)s;
+    const run *r = user;
+    if (!r->in_tls && !r->offers_auth_in_clear) MUST(ehlo_server_mechanisms(s) == 0);
     event(user, "hello");
     event_text(user, hello->name);
     return decide(user, token, reply, 550);
+}
+
+/* RFC 6409 4.2 */
+static int is_qualified(const ehlo_path *path)
+{
+    return path->domain.len == 0 || path->domain.ptr[0] == '[' ||
+           memchr(path->domain.ptr, '.', path->domain.len) != NULL;
 }
 
 static int on_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo_reply *reply, void *user)
@@ -135,6 +157,8 @@ static int on_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo
     run *r = user;
     (void)s;
     MUST(!r->open);
+    if (r->how->role & ROLE_SUBMISSION) MUST(r->authenticated && is_qualified(&mail->path));
+    if (r->how->role & ROLE_REQUIRES_TLS) MUST(r->in_tls);
     event(r, "mail");
     event_text(r, mail->path.mailbox);
     event_text(r, mail->params);
@@ -147,6 +171,7 @@ static int on_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo
     run *r = user;
     (void)s;
     MUST(r->open);
+    if (r->how->role & ROLE_SUBMISSION) MUST(is_qualified(&rcpt->path));
     event(r, "rcpt");
     event_text(r, rcpt->path.mailbox);
     event_text(r, rcpt->params);
@@ -197,14 +222,27 @@ static int on_result(ehlo_server *s, ehlo_token token, size_t rcpt, ehlo_reply *
     return decide(r, token, reply, 452);
 }
 
+/* What is not offered, or cannot work in this session, nobody is asked about. */
+static void check_mechanism(const run *r, const ehlo_server *s, ehlo_str name)
+{
+    uint32_t bit = ehlo_sasl_find(name);
+    uint32_t plus = EHLO_SASL_SCRAM_SHA_1_PLUS | EHLO_SASL_SCRAM_SHA_256_PLUS;
+    int has_facts = r->in_tls && r->how->role & ROLE_FACTS;
+    MUST(!r->authenticated && !r->open);
+    MUST((ehlo_server_mechanisms(s) & bit) == bit);
+    MUST(!(ehlo_server_mechanisms(s) & (plus | EHLO_SASL_EXTERNAL)) || has_facts);
+    if (r->how->role & (ROLE_MECHANISMS | ROLE_REQUIRES_TLS)) MUST(r->in_tls);
+}
+
 static int on_auth(ehlo_server *s, ehlo_token token, ehlo_str mechanism, ehlo_str response, ehlo_reply *reply,
                    void *user)
 {
     run *r = user;
-    (void)s;
     if (mechanism.ptr == NULL && response.ptr == NULL) return EHLO_OK;
+    if (mechanism.len > 0) check_mechanism(r, s, mechanism);
     event(r, "auth");
     event_text(r, response);
+    r->auth = 1;
     return decide(r, token, reply, response.len == 0 ? 334 : 235);
 }
 
@@ -256,6 +294,7 @@ static void check_output(run *r, const char *bytes, size_t len)
         MUST(r->column >= 6 && l[r->column - 2] == '\r');
         MUST(l[0] >= '2' && l[0] <= '5' && l[1] >= '0' && l[1] <= '5' && l[2] >= '0' && l[2] <= '9');
         MUST(l[3] == ' ' || l[3] == '-');
+        if (r->column > 8 && memcmp(l + 4, "AUTH", 4) == 0) MUST(r->in_tls || r->offers_auth_in_clear);
         for (size_t c = 0; c + 2 < r->column; c++) MUST((unsigned char)l[c] >= 0x20 && l[c] != 0x7F);
         r->column = 0;
     }
@@ -317,6 +356,21 @@ static void set_limits(ehlo_service_config *c)
     c->max_messages = 3;
 }
 
+static void set_role(ehlo_service_config *c, unsigned role)
+{
+    if (role & ROLE_SUBMISSION) c->flags |= EHLO_SERVICE_SUBMISSION;
+    if (role & ROLE_REQUIRES_TLS) {
+        c->flags |= EHLO_SERVICE_REQUIRE_TLS;
+        c->extensions |= EHLO_CAP_STARTTLS;
+    }
+    if (role & (ROLE_SUBMISSION | ROLE_MECHANISMS)) {
+        c->extensions |= EHLO_CAP_AUTH | EHLO_CAP_STARTTLS;
+        c->auth_mechanisms = ehlo_str_from(all_mechanisms);
+        c->flags |= EHLO_SERVICE_AUTH_CLEAR;
+    }
+    if (role & ROLE_MECHANISMS) c->flags &= ~(unsigned)EHLO_SERVICE_AUTH_CLEAR;
+}
+
 static void configure(ehlo_service_config *c, uint8_t use)
 {
     memset(c, 0, sizeof *c);
@@ -351,6 +405,9 @@ static void begin(run *r, const manner *how, void **service_mem, void **session_
     r->how = how;
     lending = r;
     configure(&config, how->use);
+    set_role(&config, how->role);
+    r->offers_auth_in_clear =
+        (config.flags & (EHLO_SERVICE_AUTH_CLEAR | EHLO_SERVICE_REQUIRE_TLS)) == EHLO_SERVICE_AUTH_CLEAR;
     if (how->use & USE_NO_RESULT) cb.on_result = NULL;
     size_t size = ehlo_service_size(&config);
     *service_mem = malloc(size);
@@ -359,11 +416,28 @@ static void begin(run *r, const manner *how, void **service_mem, void **session_
     MUST(ehlo_server_init(&r->session, *session_mem, ehlo_server_size(service), service, NULL, r) == EHLO_OK);
 }
 
+/* It wants nothing but to be closed, whatever it was fed last. */
+static int is_over(const run *r)
+{
+    return (ehlo_server_wants(r->session) & ~(unsigned)EHLO_WANT_SECRET) == EHLO_WANT_CLOSE;
+}
+
 static void must_be_fine(run *r, int result)
 {
     if (result == EHLO_OK) return;
     MUST(r->broken && result < EHLO_ERR_FATAL);
-    MUST(ehlo_server_wants(r->session) == EHLO_WANT_CLOSE);
+    MUST(is_over(r));
+}
+
+static void secure(run *r)
+{
+    static const ehlo_tls_facts facts = { .version = { "TLSv1.3", 7 },
+                                          .peer_subject = { "CN=client.example", 17 },
+                                          .peer_verified = 1,
+                                          .exporter = { "0123456789abcdef0123456789ABCDEF", 32 } };
+    r->in_tls = 1;
+    r->authenticated = 0;
+    must_be_fine(r, ehlo_server_tls_started(r->session, 1, 0, r->how->role & ROLE_FACTS ? &facts : NULL));
 }
 
 /* Everything that is not reading: 1 if something was done. */
@@ -385,7 +459,7 @@ static int move(run *r)
     } else if (wants & EHLO_WANT_WRITE) {
         must_be_fine(r, ehlo_server_flush(r->session, 1));
     } else if (wants & EHLO_WANT_TLS) {
-        must_be_fine(r, ehlo_server_tls_started(r->session, 1, 0, NULL));
+        secure(r);
     } else {
         return 0;
     }
@@ -429,7 +503,7 @@ static void end(run *r)
     if (r->how->end == END_SHUTDOWN) must_be_fine(r, ehlo_server_shutdown(r->session, 1));
     while (move(r)) continue;
     if (r->how->end == END_EOF || r->how->end == END_LOST) {
-        MUST(ehlo_server_wants(r->session) == EHLO_WANT_CLOSE);
+        MUST(is_over(r));
     }
     MUST(ehlo_server_tick(r->session, 2) == EHLO_OK || r->broken);
     MUST(ehlo_server_close(r->session) == EHLO_OK);
@@ -442,6 +516,7 @@ static void do_run(run *r, const manner *how, const uint8_t *bytes, size_t len)
     void *service_mem, *session_mem;
     begin(r, how, &service_mem, &session_mem);
     size_t input_min = ehlo_service_input_min(ehlo_server_service(r->session));
+    if (how->role & ROLE_IN_TLS) secure(r);
     must_be_fine(r, ehlo_server_start(r->session, 1));
     talk(r, bytes, len, input_min);
     end(r);
@@ -460,6 +535,7 @@ static manner read_head(const uint8_t *head)
     how.refuse = head[5];
     how.fail = head[6];
     how.end = head[7] % END_COUNT;
+    how.role = head[7];
     return how;
 }
 

@@ -17,7 +17,7 @@ typedef struct part {
     char name[DECLARED_NAME];
     int constant;
     int pointer;
-    int asks_text; /* a pointer to a function that lets the application fill in a reply or a text */
+    int asks_text; /* a pointer to a function that lets the application give a reply or a text */
 } part;
 
 typedef struct declared {
@@ -132,6 +132,8 @@ static inline void declared_read(part *p, const char *from, const char *to)
         if (at[0] == '(' && at[1] == '*') {
             p->type[0] = '\0';
             declared_function_pointer(p, at, to);
+            while (isspace((unsigned char)*from)) from++;
+            if (memcmp(from, "ehlo_str ", 9) == 0) p->asks_text = 1;
             return;
         }
     }

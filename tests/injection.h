@@ -52,8 +52,12 @@ typedef struct args {
     ehlo_host host;
     ehlo_service_config service;
     ehlo_received received;
+    ehlo_header_additions additions;
+    ehlo_credentials credentials;
+    ehlo_tls_facts facts;
+    ehlo_sasl_server_config sasl;
     ehlo_reply reply;
-    const char *event; /* the callback that gives `reply` */
+    const char *event; /* the callback that gives `reply`, or the mechanism that `credentials` are for */
 } args;
 
 #define GOOD(text) ehlo_str_make(text, sizeof(text) - 1)
@@ -136,6 +140,13 @@ static inline ehlo_received good_received(void)
     };
 }
 
+static inline ehlo_credentials good_credentials(void)
+{
+    return (ehlo_credentials){
+        .user = GOOD("user"), .password = GOOD("pencil"), .token = GOOD("token"), .host = GOOD("mx.example"), .clear = 1
+    };
+}
+
 static inline args good_args(unsigned with)
 {
     return (args){
@@ -147,9 +158,13 @@ static inline args good_args(unsigned with)
         .recipient = good_recipient(with),
         .more = { .present = EHLO_PARAM_HOLDUNTIL, .hold_until = GOOD("2030-01-01T00:00:00Z") },
         .envelope = good_envelope(with),
-        .client = { .name = GOOD("client.example"), .flags = EHLO_CLIENT_NO_CHUNKING },
+        .client = { .name = GOOD("client.example"), .flags = EHLO_CLIENT_NO_CHUNKING | EHLO_CLIENT_AUTH_CLEAR },
         .service = good_service(),
         .received = good_received(),
+        .additions = { .time = 1795348800, .id = GOOD("20261122.4Fxyz"), .domain = GOOD("mx.example") },
+        .credentials = good_credentials(),
+        .facts = { .version = GOOD("TLSv1.3"), .exporter = GOOD("0123456789abcdef0123456789ABCDEF") },
+        .sasl = { .hostname = GOOD("mx.example") },
         .reply = { .code = 250, .text = GOOD("Fine by me") },
     };
 }
@@ -197,6 +212,7 @@ WRITER(check_reply, ehlo_reply_check(&a->reply, (a->with & WITH_UTF8) != 0 ? EHL
 WRITER(write_reply,
        ehlo_reply_write(&a->reply, (a->with & WITH_UTF8) != 0 ? EHLO_REPLY_UTF8 : 0, out, WIRE_MAX, &len, NULL))
 WRITER(write_received, ehlo_received_write(&a->received, out, WIRE_MAX, &len))
+WRITER(complete_header, ehlo_header_complete(&(ehlo_header){ 0 }, &a->additions, out, WIRE_MAX, &len))
 WRITER(write_query, ehlo_dns_query_write(7, a->text, EHLO_DNS_A, out, WIRE_MAX, &len))
 
 /* Reads no further than what there is room for, and says so by 1. */

@@ -2,7 +2,7 @@
 #ifndef EHLO_TESTS_INJECTION_NET_H
 #define EHLO_TESTS_INJECTION_NET_H
 
-#include "injection.h"
+#include "injection_sasl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -153,9 +153,66 @@ static int connect_client(args *a)
     return result;
 }
 
+/* It ends with AUTH on the wire, or with a failure before that. */
+static inline void on_failed(ehlo_loop *loop, const ehlo_failure *failure, void *user)
+{
+    (void)loop;
+    *(ehlo_stage *)user = failure->stage;
+}
+
+static inline int wire_holds(const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i + len <= wire.len; i++) {
+        if (memcmp(wire.bytes + i, text, len) == 0) return 1;
+    }
+    return 0;
+}
+
+/* Plays a server up to AUTH. */
+static inline void world_log_in(const ehlo_stage *failed)
+{
+    int offered = 0;
+    for (int i = 0; i < PATIENCE_MS / 10 && *failed == EHLO_STAGE_NONE && !wire_holds("AUTH "); i++) {
+        assert_int_equal(ehlo_loop_step(world.loop, 10), 1);
+        world_look();
+        if (offered || world.accepted < 0 || !wire_holds("EHLO ")) continue;
+        assert_int_equal(send(world.accepted, SASL_OFFER, strlen(SASL_OFFER), 0), strlen(SASL_OFFER));
+        offered = 1;
+    }
+}
+
+static int connect_with_credentials(args *a)
+{
+    static const ehlo_connect_callbacks callbacks = { .on_ready = on_ready, .on_failed = on_failed };
+    ehlo_stage failed = EHLO_STAGE_NONE;
+    ehlo_conn_id id = 0;
+    choose_host(a);
+    a->credentials.mechanisms = sasl_mechanism(a);
+    ehlo_connect_config config = {
+        .hosts = &a->host, .nhosts = 1, .client = &a->client, .tls = EHLO_TLS_NONE, .credentials = &a->credentials
+    };
+    wire.len = 0;
+    assert_int_equal(ehlo_loop_connect(world.loop, &config, &callbacks, &failed, &id), EHLO_OK);
+    world_log_in(&failed);
+    int result = EHLO_OK;
+    if (failed == EHLO_STAGE_NONE) {
+        assert_int_equal(ehlo_loop_disconnect(world.loop, id), EHLO_OK);
+    } else {
+        assert_int_equal(failed, EHLO_STAGE_AUTH);
+        result = EHLO_ERR_ARG;
+    }
+    wire_keep_auth();
+    size_t len = wire.len;
+    world_forget();
+    wire.len = len;
+    return result;
+}
+
 /* -- ehlo_send, which blocks ------------------------------------------------------------------------ */
 
 static dummy_server send_server;
+static const char *send_extensions = DUMMY_EXTENSIONS;
 
 /* Accepts connections until told to stop, which counts only when no connection waits. */
 static inline void *serve(void *stop)
@@ -165,7 +222,7 @@ static inline void *serve(void *stop)
     for (;;) {
         if (poll(ready, 2, PATIENCE_MS) <= 0 || !(ready[0].revents & POLLIN)) return NULL;
         int fd = accept(world.listener, NULL, NULL);
-        dummy_open(&send_server, DUMMY_EXTENSIONS);
+        dummy_open(&send_server, send_extensions);
         for (ssize_t n = 0; n >= 0;) {
             ssize_t sent = send(fd, send_server.replies, send_server.replies_len, MSG_NOSIGNAL);
             if (sent < 0) break;
@@ -181,21 +238,39 @@ static inline void *serve(void *stop)
 
 /* A worst outcome is a success here. The host's name is the only thing that is looked up, by an address that does not
  * need it; see connect_client for names that are asked for. */
-static int send_message(args *a)
+static inline int send_through(args *a, const ehlo_connect_config *config)
 {
     int stop[2], result;
     pthread_t thread;
-    choose_host(a);
-    ehlo_connect_config config = { .hosts = &a->host, .nhosts = 1, .client = &a->client };
     wire.len = 0;
     assert_int_equal(pipe(stop), 0);
     assert_int_equal(pthread_create(&thread, NULL, serve, &stop[0]), 0);
-    result = ehlo_send(&config, NULL, envelope_of(a), NULL, NULL, NULL);
+    result = ehlo_send(config, NULL, envelope_of(a), NULL, NULL, NULL);
     assert_int_equal(write(stop[1], "", 1), 1);
     pthread_join(thread, NULL);
     close(stop[0]);
     close(stop[1]);
     return result > 0 ? EHLO_OK : result;
+}
+
+static int send_message(args *a)
+{
+    choose_host(a);
+    ehlo_connect_config config = { .hosts = &a->host, .nhosts = 1, .client = &a->client };
+    return send_through(a, &config);
+}
+
+static int send_with_credentials(args *a)
+{
+    choose_host(a);
+    a->credentials.mechanisms = sasl_mechanism(a);
+    ehlo_connect_config config = {
+        .hosts = &a->host, .nhosts = 1, .client = &a->client, .tls = EHLO_TLS_NONE, .credentials = &a->credentials
+    };
+    send_extensions = "250-AUTH PLAIN XOAUTH2 OAUTHBEARER\r\n";
+    int result = send_through(a, &config);
+    send_extensions = DUMMY_EXTENSIONS;
+    return wire_keep_auth() ? result : EHLO_ERR_ARG;
 }
 
 /* -- ehlo_loop_answer ------------------------------------------------------------------------------- */

@@ -518,35 +518,70 @@ static void chunks_of_any_size_are_counted_right(void **state) /* [L05] [R11] */
 
 static void auth_setup(void)
 {
-    setup.config.extensions = EHLO_CAP_AUTH | EHLO_CAP_PIPELINING;
+    setup.config.extensions = EHLO_CAP_AUTH | EHLO_CAP_PIPELINING | EHLO_CAP_ENHANCEDSTATUSCODES;
     setup.config.flags = EHLO_SERVICE_AUTH_CLEAR;
     setup.config.auth_mechanisms = ehlo_str_from("PLAIN");
     setup.config.max_bad = 100000;
     setup.config.max_auth_failures = 100000;
+    setup.config.max_idle_commands = 100000;
 }
 
-static void base64_of_every_length_is_judged_right(void **state) /* [U11] [C189] */
+/* What is to be said of base64: groups of four of the alphabet, '=' at the end alone, and no bits that say nothing. */
+static int is_base64(const char *text, size_t len)
 {
-    static const peer_rule wrong = { .event = "auth", .reply = { 535, { 5, 7, 8 }, { "no", 2 } } };
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t pads = 0, digits = len;
+    while (digits > 0 && text[digits - 1] == '=') digits--;
+    pads = len - digits;
+    if (len % 4 != 0 || pads > 2) return 0;
+    for (size_t i = 0; i < digits; i++) {
+        if (text[i] == '\0' || strchr(alphabet, text[i]) == NULL) return 0;
+    }
+    if (pads == 0) return 1;
+    size_t last = (size_t)(strchr(alphabet, text[digits - 1]) - alphabet);
+    return (last & (pads == 1 ? 3u : 15u)) == 0;
+}
+
+static const char *const tails[] = { "",    "=",   "==",  "===", "====", "A=",   "A==",  "Q==",
+                                     "B==", "AA=", "AE=", "AB=", "=A",   "=AA",  "A=A",  "-",
+                                     "_",   " ",   "\t",  ".",   "*",    "\x01", "\xC3", "~" };
+
+static void base64_of_every_length_and_tail_is_judged_right(void **state) /* [U11] [C189] */
+{
+    static const peer_rule wrong[] = { { .event = "auth", .subject = "PLAIN -", .reply = { .code = 334 } },
+                                       { .event = "auth", .reply = { 535, { 5, 7, 8 }, { "no", 2 } } } };
     (void)state;
     auth_setup();
-    setup.rules = &wrong;
-    setup.rule_count = 1;
-    peer *p = begin(&whole);
-    peer_say(p, "EHLO c.example\r\n");
-    for (size_t len = 1; len <= 1024; len++) {
-        peer_text line = { 0 };
-        repeat(&line, "AUTH PLAIN ", 1);
-        repeat(&line, "A", len);
-        repeat(&line, "\r\n", 1);
-        peer_send(p, line.ptr, line.len);
-        assert_int_equal(strncmp(last_line(p), len % 4 == 0 ? "535" : "501", 3), 0);
-        peer_text_free(&line);
+    setup.rules = wrong;
+    setup.rule_count = 2;
+    for (size_t t = 0; t < sizeof tails / sizeof tails[0]; t++) {
+        peer *p = begin(&whole);
+        peer_say(p, "EHLO c.example\r\n");
+        for (size_t len = strlen(tails[t]); len <= 1024; len++) {
+            peer_text response = { 0 }, line = { 0 };
+            repeat(&response, "A", len - strlen(tails[t]));
+            repeat(&response, tails[t], 1);
+            int good = is_base64(response.ptr, response.len);
+            repeat(&line, "AUTH PLAIN ", 1);
+            peer_text_add(&line, response.ptr, response.len);
+            repeat(&line, "\r\n", 1);
+            if (len > 0 && strcmp(response.ptr, "=") != 0 && tails[t][0] != ' ' && tails[t][0] != '\t') {
+                peer_send(p, line.ptr, line.len);
+                assert_int_equal(strncmp(last_line(p), good ? "535" : "50", good ? 3 : 2), 0);
+            }
+            peer_say(p, "AUTH PLAIN\r\n");
+            assert_int_equal(strncmp(last_line(p), "334", 3), 0);
+            peer_send(p, line.ptr + 11, line.len - 11);
+            int cancels = strcmp(response.ptr, "*") == 0;
+            assert_int_equal(strncmp(last_line(p), good ? "535 5.7.8" : cancels ? "501 5.7.0" : "501 5.5.2", 9), 0);
+            peer_text_free(&response);
+            peer_text_free(&line);
+        }
+        finish(p);
     }
-    finish(p);
 }
 
-static void bad_base64_is_501_whatever_its_shape(void **state) /* [U11] [U02] */
+static void bad_base64_is_501_whatever_its_shape(void **state) /* [U11] [U02] [U03] [U04] [U09] */
 {
     static const char *const bad[] = { "A===", "====",  "AA=A",   "=AAA",     "A=AA", "AAAAA===", "AA==AAAA", "AB-_",
                                        "AA A", "AAAA=", "AAAA==", "AAAA====", "AB==", "AAB=",     "AAA\t" };
@@ -582,6 +617,53 @@ static void an_initial_response_of_100003_octets_is_one_error(void **state) /* [
     finish(p);
 }
 
+/* The longest line with a response, its CRLF included, is auth_line_max; what is longer is one error, and never a
+ * command. 12,280 - 8 octets are whole groups of four. */
+static void auth_lines_have_one_boundary(void **state) /* [U12] [C190] */
+{
+    static const peer_rule wrong[] = { { .event = "auth", .subject = "CRAM-MD5 -", .reply = { .code = 334 } },
+                                       { .event = "auth", .reply = { 535, { 5, 7, 8 }, { "no", 2 } } } };
+    static const struct {
+        const char *first;
+        size_t len; /* of the line that ends in base64, with its CRLF */
+        const char *said;
+    } cases[] = {
+        { "", 12283, "501 5.5.2" },  { "", 12284, "535 5.7.8" },   { "", 12287, "501 5.5.2" },
+        { "", 12288, "535 5.7.8" },  { "", 12289, "500 5.5.6" },   { "", 12292, "500 5.5.6" },
+        { "", 100002, "500 5.5.6" }, { "4", 12285, "501 5.5.2" },  { "4", 12286, "535 5.7.8" },
+        { "4", 12287, "501 5.5.2" }, { "4", 12288, "501 5.5.2" },  { "4", 12289, "500 5.5.6" },
+        { "4", 12290, "500 5.5.6" }, { "4", 100002, "500 5.5.6" },
+    };
+    const peer_mode modes[] = { { .name = "whole" },
+                                { .name = "bytes", .cut = PEER_BYTES },
+                                { .name = "random", .cut = PEER_RANDOM, .seed = 7, .answers = PEER_LATER } };
+    (void)state;
+    auth_setup();
+    setup.config.auth_mechanisms = ehlo_str_from("CRAM-MD5");
+    setup.rules = wrong;
+    setup.rule_count = 2;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (size_t m = 0; m < 3; m++) {
+            static const char initial[] = "AUTH CRAM-MD5 ";
+            int exchange = cases[i].first[0] != '\0';
+            peer_text line = { 0 };
+            peer *p = begin(&modes[m]);
+            peer_say(p, exchange ? "EHLO c.example\r\nAUTH CRAM-MD5\r\n" : "EHLO c.example\r\n");
+            repeat(&line, exchange ? "" : initial, 1);
+            repeat(&line, "A", cases[i].len - 2 - line.len);
+            repeat(&line, "\r\n", 1);
+            peer_send(p, line.ptr, line.len);
+            assert_int_equal(strncmp(last_line(p), cases[i].said, 9), 0);
+            assert_int_equal(count_events(p, "auth cancelled"),
+                             exchange && cases[i].said[0] == '5' && cases[i].said[2] != '5');
+            peer_say(p, "NOOP\r\n");
+            assert_int_equal(strncmp(last_line(p), "250 ", 4), 0);
+            peer_text_free(&line);
+            finish(p);
+        }
+    }
+}
+
 static void fifty_failures_end_in_421(void **state) /* [U18] */
 {
     peer_text lines = { 0 };
@@ -600,6 +682,114 @@ static void fifty_failures_end_in_421(void **state) /* [U18] */
     assert_true(peer_wants(p) & EHLO_WANT_CLOSE);
     peer_text_free(&lines);
     finish(p);
+}
+
+/* -- STARTTLS --------------------------------------------------------------------------------------- */
+
+static const char starttls[] = "EHLO c.example\r\nSTARTTLS\r\n";
+
+/* Clear text behind STARTTLS: not an octet of it is taken, before the 220 or after; nothing comes of it; and the
+ * handshake's result is not used. The octets up to `cut` come in one segment, the rest in another. */
+static void must_not_be_smuggled(const peer_mode *mode, const char *text, size_t len, size_t cut)
+{
+    const peer_step handshake = { PEER_TLS, NULL, 0, 0 };
+    peer_text stream = { 0 };
+    repeat(&stream, starttls, 1);
+    peer_text_add(&stream, text, len);
+    peer *p = begin(mode);
+    peer_send(p, stream.ptr, cut);
+    peer_send(p, stream.ptr + cut, stream.len - cut);
+    peer_settle(p);
+    assert_int_equal(peer_wants(p), EHLO_WANT_TLS);
+    assert_int_equal(p->hold.len, len);
+    assert_memory_equal(p->hold.ptr, text, len);
+    size_t said = p->out.len;
+    assert_int_equal(strncmp(last_line(p), "220 2.0.0 ", 10), 0);
+    peer_act_on(p, &handshake);
+    assert_int_equal(peer_wants(p), EHLO_WANT_CLOSE);
+    assert_int_equal(ehlo_server_with(p->session) & (unsigned)EHLO_WITH_TLS, 0);
+    size_t used = 0;
+    assert_int_equal(ehlo_server_feed(p->session, p->now, "T\r\nEHLO c.example\r\n", 19, &used), EHLO_OK);
+    assert_int_equal(p->out.len, said);
+    assert_int_equal(count_events(p, "mail*") + count_events(p, "command*") + count_events(p, "auth*"), 0);
+    peer_text_free(&stream);
+    finish(p);
+}
+
+static void clear_text_behind_starttls_is_never_run(void **state) /* [T01] [T02] [C209] */
+{
+    static const struct {
+        const char *ptr;
+        size_t len;
+    } texts[] = {
+#define TEXT(literal) { literal, sizeof(literal) - 1 }
+        TEXT("MAIL FROM:<injected@x.example>\r\n"),
+        TEXT("EHLO evil.example\r\nAUTH PLAIN AAAA\r\nMAIL FROM:<injected@x.example>\r\n"),
+        TEXT("RSE"),
+        TEXT("\r"),
+        TEXT("\r\n"),
+        TEXT("\n"),
+        TEXT("\0"),
+        TEXT("STARTTLS\r\n"),
+        TEXT("QUIT\r\n"),
+        TEXT("\x16\x03\x01\x02\x00\x01\x00\x01"), /* a client that begins before the 220 */
+#undef TEXT
+    };
+    (void)state;
+    auth_setup();
+    setup.config.extensions |= EHLO_CAP_STARTTLS;
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        size_t len = sizeof starttls - 1 + texts[t].len;
+        for (size_t cut = 0; cut <= len; cut++) {
+            for (size_t m = 0; m < peer_mode_count; m++) {
+                must_not_be_smuggled(&peer_modes[m], texts[t].ptr, texts[t].len, cut);
+            }
+        }
+    }
+}
+
+static void clear_text_of_64_kib_behind_starttls_is_never_run(void **state) /* [T03] [C209] */
+{
+    static const char *const patterns[] = { "NOOP\r\n", "x", "MAIL FROM:<injected@x.example>\r\n" };
+    const size_t begins = sizeof starttls - 1;
+    (void)state;
+    auth_setup();
+    setup.config.extensions |= EHLO_CAP_STARTTLS;
+    for (size_t i = 0; i < 3; i++) {
+        const peer_mode modes[] = { { .name = "whole" },
+                                    { .name = "later, lender", .answers = PEER_LATER, .lender = 1 },
+                                    { .name = "slow writer", .write_max = 1, .write_blocks = 1 } };
+        peer_text text = { 0 };
+        repeat(&text, patterns[i], 65536 / strlen(patterns[i]) + 1);
+        for (size_t cut = 0; cut < begins + 40; cut++) {
+            must_not_be_smuggled(&modes[cut % 3], text.ptr, 65536, cut);
+        }
+        must_not_be_smuggled(&modes[i], text.ptr, 65536, begins + 32768);
+        must_not_be_smuggled(&modes[i], text.ptr, 65536, begins + 65536);
+        peer_text_free(&text);
+    }
+}
+
+/* Without them, at every cut of what comes before, the same handshake is one. */
+static void a_clean_starttls_succeeds_at_every_cut(void **state) /* [C208] [T06] */
+{
+    const peer_step handshake = { PEER_TLS, NULL, 0, 0 };
+    (void)state;
+    auth_setup();
+    setup.config.extensions |= EHLO_CAP_STARTTLS;
+    for (size_t cut = 0; cut < sizeof starttls; cut++) {
+        for (size_t m = 0; m < peer_mode_count; m++) {
+            peer *p = begin(&peer_modes[m]);
+            peer_send(p, starttls, cut);
+            peer_send(p, starttls + cut, sizeof starttls - 1 - cut);
+            peer_settle(p);
+            peer_act_on(p, &handshake);
+            peer_say(p, "MAIL FROM:<a@x.example>\r\n");
+            assert_int_equal(strncmp(last_line(p), "503 ", 4), 0);
+            assert_int_equal(ehlo_server_with(p->session), EHLO_WITH_TLS);
+            finish(p);
+        }
+    }
 }
 
 int main(void)
@@ -623,10 +813,14 @@ int main(void)
         cmocka_unit_test_setup(a_refused_megabyte_stays_a_chunk, fresh),
         cmocka_unit_test_setup(every_octet_value_comes_through_a_chunk, fresh),
         cmocka_unit_test_setup(chunks_of_any_size_are_counted_right, fresh),
-        cmocka_unit_test_setup(base64_of_every_length_is_judged_right, fresh),
+        cmocka_unit_test_setup(base64_of_every_length_and_tail_is_judged_right, fresh),
         cmocka_unit_test_setup(bad_base64_is_501_whatever_its_shape, fresh),
         cmocka_unit_test_setup(an_initial_response_of_100003_octets_is_one_error, fresh),
+        cmocka_unit_test_setup(auth_lines_have_one_boundary, fresh),
         cmocka_unit_test_setup(fifty_failures_end_in_421, fresh),
+        cmocka_unit_test_setup(clear_text_behind_starttls_is_never_run, fresh),
+        cmocka_unit_test_setup(clear_text_of_64_kib_behind_starttls_is_never_run, fresh),
+        cmocka_unit_test_setup(a_clean_starttls_succeeds_at_every_cut, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -480,7 +480,9 @@ static void call(ehlo_client *c, ehlo_verb verb, const char *argument, listener 
 static void replies_longer_than_any_buffer_harm_no_later_phase(void **state) /* [N42] */
 {
     static const ehlo_client_callbacks callbacks = { .write = swallow };
-    ehlo_client_config config = { .name = ehlo_str_from("client.example"), .reply_max = 16384 };
+    ehlo_client_config config = { .name = ehlo_str_from("client.example"),
+                                  .flags = EHLO_CLIENT_AUTH_CLEAR,
+                                  .reply_max = 16384 };
     ehlo_client *c;
     listener l = { 0 };
     size_t used, longest = config.reply_max;

@@ -276,7 +276,7 @@ static sender *sender_new(taking takes, int lender, int chunking, unsigned fail_
     static const ehlo_client_callbacks callbacks = { .write = on_write, .on_close = on_close };
     sender *s = calloc(1, sizeof *s);
     assert_non_null(s);
-    ehlo_client_config config = { .name = ehlo_str_from("client.example") };
+    ehlo_client_config config = { .name = ehlo_str_from("client.example"), .flags = EHLO_CLIENT_AUTH_CLEAR };
     if (lender) config.lender = (ehlo_lender){ .lend = lend, .give = give, .ctx = s };
     s->takes = takes;
     s->lender = lender;
@@ -429,6 +429,137 @@ static void where_the_lender_has_no_block_everything_ends_once_and_with_the_trut
     }
 }
 
+/* -- AUTH ------------------------------------------------------------------------------------------- */
+
+/* A lender that knows what it lent. */
+typedef struct loans {
+    size_t now, most;
+    unsigned count;
+    int seen; /* the secret was in what came back */
+    unsigned fail;
+} loans;
+
+static void *lend_some(size_t len, void *ctx)
+{
+    loans *l = ctx;
+    if (++l->count == l->fail) return NULL;
+    l->now += len;
+    if (l->now > l->most) l->most = l->now;
+    return calloc(1, len);
+}
+
+static void give_some(void *mem, size_t len, void *ctx)
+{
+    loans *l = ctx;
+    const char *octets = mem;
+    for (size_t i = 0; i + 8 <= len; i++) l->seen |= memcmp(octets + i, "eHh4eHh4", 8) == 0;
+    l->now -= len;
+    free(mem);
+}
+
+/* Takes as many octets as the user points to. */
+static int take_few(ehlo_client *c, const ehlo_str *parts, size_t n, size_t *taken, void *user)
+{
+    size_t left = *(const size_t *)user;
+    (void)c;
+    *taken = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = parts[i].len < left ? parts[i].len : left;
+        *taken += len;
+        left -= len;
+    }
+    return EHLO_OK;
+}
+
+static void hear_in_one(ehlo_client *c, const char *said)
+{
+    size_t used, len = strlen(said);
+    assert_int_equal(ehlo_client_feed(c, 0, said, len, &used), EHLO_OK);
+    assert_int_equal(used, len);
+}
+
+static void send_all(ehlo_client *c)
+{
+    for (unsigned i = 0; ehlo_client_wants(c) & EHLO_WANT_WRITE; i++) {
+        assert_true(i < 20000);
+        assert_int_equal(ehlo_client_flush(c, 0), EHLO_OK);
+    }
+}
+
+static ehlo_client *greeted(const ehlo_client_config *config, void *mem, size_t *room)
+{
+    static const ehlo_client_callbacks callbacks = { .write = take_few };
+    ehlo_client *c;
+    assert_int_equal(ehlo_client_init(&c, mem, ehlo_client_size(config), config, &callbacks, room), EHLO_OK);
+    assert_int_equal(ehlo_client_tls_started(c, 0, 0, NULL), EHLO_OK);
+    assert_int_equal(ehlo_client_start(c, 0, NULL, NULL), EHLO_OK);
+    hear_in_one(c, "220 x\r\n");
+    assert_int_equal(ehlo_client_hello(c, NULL, NULL), EHLO_OK);
+    send_all(c);
+    hear_in_one(c, "250-x\r\n250 AUTH XOAUTH2\r\n");
+    return c;
+}
+
+/* Only a line that needs it is given a larger block, wiped and given back when it has left: whatever comes before and
+ * behind has the usual one, and a session that waits has none. */
+static void long_auth_lines_borrow_for_as_long_as_they_take(void **state) /* [C196] [C237] [C238] */
+{
+    static const size_t rooms[] = { SIZE_MAX, 5000, 100, 1 }, lengths[] = { 30, 1500, 1530, 1600, 9000, 9195 };
+    static char octets[9195];
+    (void)state;
+    memset(octets, 'x', sizeof octets);
+    for (size_t i = 0; i < COUNT(rooms) * COUNT(lengths); i++) {
+        size_t room = rooms[i / COUNT(lengths)], len = lengths[i % COUNT(lengths)], line = 13 + (len + 2) / 3 * 4 + 2;
+        loans l = { 0 };
+        ehlo_client_config config = { .name = ehlo_str_from("c.example"), .lender = { lend_some, give_some, &l } };
+        void *mem = malloc(ehlo_client_size(&config));
+        ehlo_client *c = greeted(&config, mem, &room);
+        assert_int_equal(l.now, 0);
+        assert_int_equal(l.most, 2048);
+        ehlo_str response = ehlo_str_make(octets, len);
+        assert_int_equal(ehlo_client_auth(c, ehlo_str_from("XOAUTH2"), response, NULL, NULL, NULL), EHLO_OK);
+        assert_int_equal(l.now, line > 2048 ? EHLO_AUTH_LINE_MAX : 2048);
+        send_all(c);
+        assert_int_equal(l.now, 0);
+        hear_in_one(c, "334 \r\n");
+        assert_int_equal(ehlo_client_auth_answer(c, response, NULL, NULL), EHLO_OK);
+        send_all(c);
+        assert_int_equal(l.now, 0);
+        hear_in_one(c, "235 ok\r\n");
+        l.most = 0;
+        assert_int_equal(ehlo_client_command(c, EHLO_VERB_NOOP, ehlo_str_make(NULL, 0), NULL, NULL, NULL), EHLO_OK);
+        send_all(c);
+        assert_int_equal(l.most, 2048);
+        assert_false(l.seen);
+        assert_int_equal(ehlo_client_close(c), EHLO_OK);
+        free(mem);
+    }
+}
+
+static void a_long_line_that_never_leaves_is_wiped_and_given_back(void **state) /* [C236] [C238] */
+{
+    static char octets[9000];
+    (void)state;
+    memset(octets, 'x', sizeof octets);
+    for (unsigned fail = 0; fail < 8; fail++) {
+        size_t room = SIZE_MAX;
+        loans l = { 0 };
+        ehlo_client_config config = { .name = ehlo_str_from("c.example"), .lender = { lend_some, give_some, &l } };
+        void *mem = malloc(ehlo_client_size(&config));
+        ehlo_client *c = greeted(&config, mem, &room);
+        room = fail * 1000;
+        l.fail = fail == 0 ? 0 : l.count + fail;
+        int result =
+            ehlo_client_auth(c, ehlo_str_from("XOAUTH2"), ehlo_str_make(octets, sizeof octets), NULL, NULL, NULL);
+        assert_int_equal(result, fail == 1 || fail == 2 ? EHLO_ERR_MEMORY : EHLO_OK);
+        if (result == EHLO_OK) assert_int_equal(ehlo_client_flush(c, 0), EHLO_OK);
+        assert_int_equal(ehlo_client_close(c), EHLO_OK);
+        assert_int_equal(l.now, 0);
+        assert_false(l.seen);
+        free(mem);
+    }
+}
+
 /* -- hostile servers -------------------------------------------------------------------------------- */
 
 /* What a server says: something, something over and over, and an end. */
@@ -510,6 +641,8 @@ int main(void)
         cmocka_unit_test(a_session_stays_in_its_memory_and_one_lent_block),
         cmocka_unit_test(a_session_stays_in_its_memory_without_a_lender),
         cmocka_unit_test(where_the_lender_has_no_block_everything_ends_once_and_with_the_truth),
+        cmocka_unit_test(long_auth_lines_borrow_for_as_long_as_they_take),
+        cmocka_unit_test(a_long_line_that_never_leaves_is_wiped_and_given_back),
         cmocka_unit_test(what_hostile_servers_say_stays_outside_the_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

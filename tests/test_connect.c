@@ -10,8 +10,6 @@
 #include <ehlo/net.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,15 +23,10 @@
 
 #include <cmocka.h>
 
-#include "system.h"
+#include "app.h"
+#include "sender.h"
 
-enum { PATIENCE_MS = 60000, SOON_MS = 200, PUPPETS_MAX = 3, RCPTS_MAX = 3, HEARD_MAX = 1 << 16 };
-
-static ehlo_address loopback(uint16_t port)
-{
-    ehlo_address address = { .family = EHLO_FAMILY_IPV4, .port = port, .octets = { 127, 0, 0, 1 } };
-    return address;
-}
+enum { PUPPETS_MAX = HOSTS_MAX - 1, HEARD_MAX = 1 << 16 };
 
 /* -- puppets ---------------------------------------------------------------------------------------- */
 
@@ -60,20 +53,10 @@ typedef struct puppet {
 
 static void puppet_open(puppet *p, const char *const *script)
 {
-    struct sockaddr_in name;
-    socklen_t len = sizeof name;
     memset(p, 0, sizeof *p);
-    memset(&name, 0, sizeof name);
     p->script = script;
     p->fd = -1;
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    p->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_true(p->listener >= 0);
-    assert_int_equal(bind(p->listener, (struct sockaddr *)&name, sizeof name), 0);
-    assert_int_equal(listen(p->listener, 8), 0);
-    assert_int_equal(getsockname(p->listener, (struct sockaddr *)&name, &len), 0);
-    p->port = ntohs(name.sin_port);
+    p->listener = listening_socket(&p->port);
 }
 
 static void puppet_drop(puppet *p)
@@ -118,7 +101,6 @@ static void puppet_listen(puppet *p)
 static int puppet_step(puppet *p, const char *step)
 {
     const char *found;
-    struct linger at_once = { .l_onoff = 1 };
     switch (*step) {
     case '<':
         found = strstr(p->heard + p->at, step + 1);
@@ -128,7 +110,7 @@ static int puppet_step(puppet *p, const char *step)
     case '>':
         return send(p->fd, step + 1, strlen(step + 1), MSG_NOSIGNAL) == (ssize_t)strlen(step + 1);
     case '!':
-        setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* fall through */
+        close_will_reset(p->fd); /* fall through */
     default:
         puppet_drop(p);
         return 0;
@@ -143,24 +125,6 @@ static void puppet_move(puppet *p)
 }
 
 /* -- our own server --------------------------------------------------------------------------------- */
-
-typedef struct mailbox {
-    unsigned connects;
-    unsigned messages;
-    uint64_t octets;
-    ehlo_address remote;
-} mailbox;
-
-static int server_on_connect(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user)
-{
-    mailbox *m = ehlo_conn_ctx(s);
-    (void)token;
-    (void)r;
-    (void)user;
-    m->connects++;
-    m->remote = ehlo_server_peer(s)->remote;
-    return EHLO_OK;
-}
 
 static int begins(ehlo_str text, const char *with)
 {
@@ -177,28 +141,6 @@ static int server_on_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcp
     return EHLO_OK;
 }
 
-static int server_on_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken, ehlo_reply *r, void *user)
-{
-    mailbox *m = ehlo_conn_ctx(s);
-    (void)bytes;
-    (void)len;
-    (void)r;
-    (void)user;
-    m->octets += *taken;
-    return EHLO_OK;
-}
-
-static int server_on_message(ehlo_server *s, ehlo_token token, const ehlo_message *message, ehlo_reply *r, void *user)
-{
-    mailbox *m = ehlo_conn_ctx(s);
-    (void)token;
-    (void)message;
-    (void)r;
-    (void)user;
-    m->messages++;
-    return EHLO_OK;
-}
-
 /* LMTP: the second recipient's mailbox is full. */
 static int server_on_result(ehlo_server *s, ehlo_token token, size_t rcpt, ehlo_reply *r, void *user)
 {
@@ -209,51 +151,20 @@ static int server_on_result(ehlo_server *s, ehlo_token token, size_t rcpt, ehlo_
     return EHLO_OK;
 }
 
-static const ehlo_server_callbacks server_callbacks = { .on_connect = server_on_connect,
-                                                        .on_rcpt = server_on_rcpt,
-                                                        .on_body = server_on_body,
-                                                        .on_message = server_on_message,
-                                                        .on_result = server_on_result };
+static ehlo_server_callbacks server_callbacks(void)
+{
+    ehlo_server_callbacks callbacks = app_callbacks;
+    callbacks.on_rcpt = server_on_rcpt;
+    callbacks.on_result = server_on_result;
+    return callbacks;
+}
 
 /* -- the scene -------------------------------------------------------------------------------------- */
-
-static const char CONTENT[] = "Subject: x\r\n\r\n.hello\r\n";
-
-/* Who sends, and what came of it. */
-typedef struct sender {
-    ehlo_loop *loop;
-    ehlo_conn_id id;
-    ehlo_client *client;
-    unsigned readies, fails, closes, nexts, dones;
-    int reason;
-    ehlo_failure failure;
-    ehlo_reply reply;
-    char reply_text[256];
-    int calling; /* ehlo_loop_connect runs */
-
-    unsigned messages; /* to be sent, each begun as soon as the one before lets it */
-    unsigned started;
-    int stay; /* 1: no QUIT behind the last */
-    ehlo_str content;
-    int (*body)(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int *last, void *user);
-    int pushed;
-    const char *to[RCPTS_MAX];
-    ehlo_recipient rcpts[RCPTS_MAX]; /* of the last message that came to its end */
-    int worst;                       /* of all messages */
-    ehlo_transaction *t;             /* the last that was started */
-} sender;
-
-/* One message; many may be in flight. */
-typedef struct letter {
-    sender *a;
-    ehlo_recipient rcpts[RCPTS_MAX];
-    max_align_t memory[];
-} letter;
 
 typedef struct scene {
     ehlo_loop *loop;
     ehlo_service *service;
-    mailbox mailbox;
+    app app;
     uint16_t port; /* of our own server */
     puppet puppets[PUPPETS_MAX];
     size_t npuppets;
@@ -262,13 +173,14 @@ typedef struct scene {
 static void scene_open_as(scene *s, unsigned flags)
 {
     ehlo_service_config cfg = { .hostname = { "test.example", 12 }, .flags = flags };
+    const ehlo_server_callbacks callbacks = server_callbacks();
     ehlo_listen_config listen = { .address = loopback(0) };
     ehlo_listener *listener;
     memset(s, 0, sizeof *s);
-    assert_int_equal(ehlo_net_service_new(&s->service, &cfg, &server_callbacks), EHLO_OK);
+    assert_int_equal(ehlo_net_service_new(&s->service, &cfg, &callbacks), EHLO_OK);
     assert_int_equal(ehlo_loop_new(&s->loop, NULL), EHLO_OK);
     listen.service = s->service;
-    listen.ctx = &s->mailbox;
+    listen.ctx = &s->app;
     assert_int_equal(ehlo_loop_listen(s->loop, &listen, &listener), EHLO_OK);
     s->port = ehlo_listener_address(listener).port;
 }
@@ -299,175 +211,36 @@ static void scene_move(scene *s, int ms)
 }
 
 /* Runs rounds until the condition holds; fails when patience is at its end. */
-#define pump_until(scene, condition)                                                                                   \
-    do {                                                                                                               \
-        uint64_t end_ = now_ms() + PATIENCE_MS;                                                                        \
-        while (!(condition)) {                                                                                         \
-            assert_true(now_ms() < end_);                                                                              \
-            scene_move((scene), 2);                                                                                    \
-        }                                                                                                              \
-    } while (0)
+#define play_until(scene, condition) repeat_until(condition, scene_move((scene), 2))
 
-static void pump_quiet(scene *s)
+static void play_quiet(scene *s)
 {
     for (int i = 0; i < 8; i++) scene_move(s, 0);
 }
 
 /* -- the client's side ------------------------------------------------------------------------------ */
 
-static void start_message(sender *a, ehlo_client *c);
-
-static int on_body(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int *last, void *user)
-{
-    sender *a = ((letter *)user)->a;
-    return a->body(t, offset, piece, last, a);
-}
-
-static void start_if_due(sender *a, ehlo_client *c)
-{
-    if (a->started < a->messages && (ehlo_client_wants(c) & EHLO_WANT_NEXT)) start_message(a, c);
-}
-
-static void on_next(ehlo_transaction *t, void *user)
-{
-    sender *a = ((letter *)user)->a;
-    a->nexts++;
-    start_if_due(a, ehlo_transaction_client(t));
-}
-
-static void on_done(ehlo_transaction *t, int outcome, void *user)
-{
-    letter *l = user;
-    sender *a = l->a;
-    ehlo_client *c = ehlo_transaction_client(t);
-    a->dones++;
-    if (outcome > a->worst) a->worst = outcome;
-    memcpy(a->rcpts, l->rcpts, sizeof a->rcpts);
-    free(l);
-    start_if_due(a, c);
-    if (a->dones == a->messages && !a->stay) {
-        ehlo_client_command(c, EHLO_VERB_QUIT, ehlo_str_make(NULL, 0), NULL, NULL, NULL);
-    }
-}
-
-static void start_message(sender *a, ehlo_client *c)
-{
-    letter *l = calloc(1, sizeof *l + ehlo_transaction_size());
-    assert_non_null(l);
-    ehlo_envelope envelope = { .from = ehlo_str_from("a@example.org"), .rcpts = l->rcpts, .content = a->content };
-    const ehlo_transaction_callbacks callbacks = { .body = a->body != NULL ? on_body : NULL,
-                                                   .on_next = on_next,
-                                                   .on_done = on_done };
-    l->a = a;
-    while (envelope.nrcpts < RCPTS_MAX && a->to[envelope.nrcpts] != NULL) {
-        l->rcpts[envelope.nrcpts].to = ehlo_str_from(a->to[envelope.nrcpts]);
-        envelope.nrcpts++;
-    }
-    a->started++;
-    assert_int_equal(
-        ehlo_transaction_start(&a->t, l->memory, ehlo_transaction_size(), c, &envelope, &callbacks, l, NULL), EHLO_OK);
-}
-
-static void on_ready(ehlo_client *c, void *user)
-{
-    sender *a = user;
-    assert_false(a->calling);
-    assert_ptr_equal(ehlo_client_loop(c), a->loop);
-    assert_int_equal(ehlo_client_number(c), a->id);
-    assert_ptr_equal(ehlo_loop_client(a->loop, a->id), c);
-    assert_ptr_equal(ehlo_client_user(c), a);
-    assert_int_equal(ehlo_loop_disconnect(a->loop, a->id), EHLO_ERR_REENTRY);
-    a->readies++;
-    a->client = c;
-    if (a->messages > 0) start_message(a, c);
-}
-
-static void on_failed(ehlo_loop *loop, const ehlo_failure *failure, void *user)
-{
-    sender *a = user;
-    assert_false(a->calling);
-    assert_ptr_equal(loop, a->loop);
-    assert_true(failure->problem.len > 0);
-    a->fails++;
-    a->failure = *failure;
-    if (failure->reply == NULL) return;
-    assert_true(failure->reply->text.len < sizeof a->reply_text);
-    a->reply = *failure->reply;
-    memcpy(a->reply_text, failure->reply->text.ptr, failure->reply->text.len);
-}
-
-static void on_closed(ehlo_client *c, int reason, void *user)
-{
-    sender *a = user;
-    assert_false(a->calling);
-    assert_ptr_equal(c, a->client);
-    assert_int_equal(a->dones, a->started);
-    a->closes++;
-    a->reason = reason;
-    a->client = NULL;
-}
-
-static const ehlo_connect_callbacks sender_callbacks = { .on_ready = on_ready,
-                                                         .on_failed = on_failed,
-                                                         .on_closed = on_closed };
-
-static const ehlo_client_config plain_client = { .name = { "client.example", 14 } };
-
-static void sender_open(sender *a, scene *s)
-{
-    memset(a, 0, sizeof *a);
-    a->loop = s->loop;
-    a->to[0] = "b@example.net";
-    a->content = ehlo_str_make(CONTENT, sizeof CONTENT - 1);
-}
-
-static void scene_and_sender_open(scene *s, sender *a)
+/* Which is to send as many messages. */
+static void scene_and_sender_open(scene *s, sender *a, unsigned messages)
 {
     scene_open(s);
-    sender_open(a, s);
-}
-
-static void sender_connect(sender *a, const ehlo_connect_config *cfg)
-{
-    a->calling = 1;
-    assert_int_equal(ehlo_loop_connect(a->loop, cfg, &sender_callbacks, a, &a->id), EHLO_OK);
-    a->calling = 0;
+    sender_open(a, s->loop, messages);
 }
 
 /* To ports of 127.0.0.1, in turn. client NULL: the plain one. */
 static void sender_go(sender *a, const ehlo_client_config *client, const uint16_t *ports, size_t n)
 {
-    ehlo_host hosts[PUPPETS_MAX + 1];
-    ehlo_connect_config cfg = { .hosts = hosts, .nhosts = n, .client = client != NULL ? client : &plain_client };
-    for (size_t i = 0; i < n; i++) hosts[i] = (ehlo_host){ .name = ehlo_str_from("127.0.0.1"), .port = ports[i] };
-    sender_connect(a, &cfg);
-    memset(hosts, 'x', sizeof hosts); /* they were copied */
-}
-
-static int is_over(const sender *a)
-{
-    return a->fails + a->closes > 0;
+    sender_go_as(a, (ehlo_connect_config){ .client = client }, ports, n);
 }
 
 /* A port where nobody listens: its socket stays, so that nobody else gets it. */
 static uint16_t closed_port(scene *s)
 {
-    puppet *p = scene_puppet(s, NULL);
-    struct sockaddr_in name;
-    socklen_t len = sizeof name;
-    uint16_t port = p->port;
-    puppet_close(p);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    memset(&name, 0, sizeof name);
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    name.sin_port = htons(port);
-    assert_int_equal(bind(fd, (struct sockaddr *)&name, len), 0);
     static const char *const nothing[] = { NULL };
-    p->fd = fd;
-    p->script = p->step = nothing;
-    p->deaf = 1;
-    return port;
+    puppet *p = &s->puppets[s->npuppets++];
+    *p = (puppet){ .script = nothing, .step = nothing, .listener = -1, .deaf = 1 };
+    p->fd = bound_socket(&p->port);
+    return p->port;
 }
 
 /* -- messages --------------------------------------------------------------------------------------- */
@@ -477,10 +250,9 @@ static void a_message_goes_to_a_listener_on_the_same_loop(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     sender_go(&a, NULL, &s.port, 1);
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.readies, 1);
     assert_int_equal(a.closes, 1);
     assert_int_equal(a.reason, EHLO_CLOSE_QUIT);
@@ -488,10 +260,10 @@ static void a_message_goes_to_a_listener_on_the_same_loop(void **state)
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
     assert_int_equal(a.rcpts[0].outcome, EHLO_OUTCOME_DELIVERED);
     assert_int_equal(a.rcpts[0].stage, EHLO_STAGE_FINAL);
-    assert_int_equal(s.mailbox.messages, 1);
-    assert_int_equal(s.mailbox.octets, sizeof CONTENT - 1);
+    assert_int_equal(s.app.messages, 1);
+    assert_int_equal(s.app.octets, sizeof CONTENT - 1);
     assert_null(ehlo_loop_client(s.loop, a.id));
-    pump_until(&s, ehlo_loop_connections(s.loop) == 0);
+    play_until(&s, ehlo_loop_connections(s.loop) == 0);
     scene_close(&s);
 }
 
@@ -500,15 +272,14 @@ static void many_messages_go_over_one_connection(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 300;
+    scene_and_sender_open(&s, &a, 300);
     sender_go(&a, NULL, &s.port, 1);
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.dones, 300);
     assert_true(a.nexts > 0);
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
-    assert_int_equal(s.mailbox.connects, 1);
-    assert_int_equal(s.mailbox.messages, 300);
+    assert_int_equal(s.app.connects, 1);
+    assert_int_equal(s.app.messages, 300);
     scene_close(&s);
 }
 
@@ -517,19 +288,18 @@ static void each_recipient_has_its_own_outcome(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     a.to[0] = "no@example.net";
     a.to[1] = "yes@example.net";
     a.to[2] = "later@example.net";
     sender_go(&a, NULL, &s.port, 1);
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.rcpts[0].outcome, EHLO_OUTCOME_REJECTED);
     assert_int_equal(a.rcpts[0].code, 550);
     assert_int_equal(a.rcpts[1].outcome, EHLO_OUTCOME_DELIVERED);
     assert_int_equal(a.rcpts[2].outcome, EHLO_OUTCOME_DEFERRED);
     assert_int_equal(a.worst, EHLO_OUTCOME_REJECTED);
-    assert_int_equal(s.mailbox.messages, 1);
+    assert_int_equal(s.app.messages, 1);
     scene_close(&s);
 }
 
@@ -540,12 +310,11 @@ static void lmtp_has_a_result_per_recipient(void **state)
     sender a;
     (void)state;
     scene_open_as(&s, EHLO_SERVICE_LMTP);
-    sender_open(&a, &s);
-    a.messages = 1;
+    sender_open(&a, s.loop, 1);
     a.to[1] = "c@example.net";
     a.to[2] = "d@example.net";
     sender_go(&a, &lmtp, &s.port, 1);
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.rcpts[0].outcome, EHLO_OUTCOME_DELIVERED);
     assert_int_equal(a.rcpts[1].outcome, EHLO_OUTCOME_DEFERRED);
     assert_int_equal(a.rcpts[1].code, 452);
@@ -610,10 +379,6 @@ static const struct fate {
 };
 enum { FATES = sizeof fates / sizeof fates[0] };
 
-static const ehlo_client_config hasty_client = {
-    .name = { "client.example", 14 }, .greeting_ms = SOON_MS, .command_ms = SOON_MS, .quit_ms = SOON_MS
-};
-
 static uint16_t fated_port(scene *s, const struct fate *fate)
 {
     return fate->script != NULL ? scene_puppet(s, fate->script)->port : closed_port(s);
@@ -626,16 +391,15 @@ static void an_alternate_is_tried_whatever_the_first_does(void **state)
     for (size_t i = 0; i < FATES; i++) {
         scene s;
         sender a;
-        scene_and_sender_open(&s, &a);
-        a.messages = 1;
+        scene_and_sender_open(&s, &a, 1);
         uint16_t ports[] = { fated_port(&s, &fates[i]), s.port };
         sender_go(&a, &hasty_client, ports, 2);
-        pump_until(&s, is_over(&a));
+        play_until(&s, is_over(&a));
         if (a.worst != EHLO_OUTCOME_DELIVERED) print_message("the first %s\n", fates[i].name);
         assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
         assert_int_equal(a.readies, 1);
         assert_int_equal(a.fails, 0);
-        assert_int_equal(s.mailbox.messages, 1);
+        assert_int_equal(s.app.messages, 1);
         assert_null(strstr(s.puppets[0].heard, "MAIL"));
         scene_close(&s);
     }
@@ -648,10 +412,10 @@ static void a_failure_tells_what_happened(void **state)
         const struct fate *fate = &fates[i];
         scene s;
         sender a;
-        scene_and_sender_open(&s, &a);
+        scene_and_sender_open(&s, &a, 0);
         uint16_t port = fated_port(&s, fate);
         sender_go(&a, &hasty_client, &port, 1);
-        pump_until(&s, is_over(&a));
+        play_until(&s, is_over(&a));
         if (a.failure.outcome != fate->outcome) print_message("a server that %s\n", fate->name);
         assert_int_equal(a.fails, 1);
         assert_int_equal(a.readies + a.closes, 0);
@@ -664,7 +428,7 @@ static void a_failure_tells_what_happened(void **state)
         assert_int_equal(a.failure.address.family, EHLO_FAMILY_IPV4);
         assert_int_equal(a.failure.address.port, port);
         assert_int_equal(a.reply.code, fate->code);
-        pump_quiet(&s);
+        play_quiet(&s);
         assert_int_equal(a.fails, 1);
         scene_close(&s);
     }
@@ -692,12 +456,12 @@ static void of_several_failures_the_most_hopeful_is_told(void **state)
         scene s;
         sender a;
         uint16_t ports[2];
-        scene_and_sender_open(&s, &a);
+        scene_and_sender_open(&s, &a, 0);
         for (size_t j = 0; j < 2; j++) {
             ports[j] = cases[i].scripts[j] != NULL ? scene_puppet(&s, cases[i].scripts[j])->port : closed_port(&s);
         }
         sender_go(&a, &hasty_client, ports, 2);
-        pump_until(&s, is_over(&a));
+        play_until(&s, is_over(&a));
         assert_int_equal(a.fails, 1);
         assert_int_equal(a.failure.outcome, cases[i].outcome);
         assert_int_equal(a.failure.host, cases[i].host);
@@ -714,17 +478,17 @@ static void a_server_that_refuses_is_told_quit(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     puppet *p = scene_puppet(&s, never_answers_quit);
     uint16_t ports[] = { p->port, s.port };
     uint64_t start = now_ms();
     sender_go(&a, NULL, ports, 2);
-    pump_until(&s, a.readies == 1);
+    play_until(&s, a.readies == 1);
     assert_true(now_ms() - start < 1500);
-    pump_until(&s, p->ends == 1); /* our side is shut */
+    play_until(&s, p->ends == 1); /* our side is shut */
     assert_string_equal(p->heard, "QUIT\r\n");
     assert_int_equal(ehlo_loop_disconnect(s.loop, a.id), EHLO_OK);
-    pump_until(&s, ehlo_loop_connections(s.loop) == 0);
+    play_until(&s, ehlo_loop_connections(s.loop) == 0);
     scene_close(&s);
 }
 
@@ -750,10 +514,9 @@ static void a_server_that_knows_only_helo_gets_the_message(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     sender_go(&a, NULL, &scene_puppet(&s, old)->port, 1);
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
     assert_int_equal(a.reason, EHLO_CLOSE_QUIT);
     scene_close(&s);
@@ -771,11 +534,10 @@ static void a_message_leaves_with_the_next_envelope_in_one_send(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 5;
+    scene_and_sender_open(&s, &a, 5);
     puppet *p = scene_puppet(&s, takes_five);
     sender_go(&a, NULL, &p->port, 1);
-    pump_until(&s, strstr(p->heard, "QUIT\r\n") != NULL);
+    play_until(&s, strstr(p->heard, "QUIT\r\n") != NULL);
     assert_int_equal(a.dones, 5);
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
     assert_int_equal(data_segments_in(p->fd), 5 + 3);
@@ -790,7 +552,7 @@ static void a_server_that_does_not_accept_in_time_is_passed_over(void **state)
     sender a;
     int fillers[3];
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     puppet *p = scene_puppet(&s, says_nothing);
     p->fd = p->listener; /* never accepted from */
     p->listener = -1;
@@ -805,8 +567,8 @@ static void a_server_that_does_not_accept_in_time_is_passed_over(void **state)
     }
     ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = p->port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client, .connect_ms = SOON_MS };
-    sender_connect(&a, &cfg);
-    pump_until(&s, is_over(&a));
+    sender_connect(&a, cfg);
+    play_until(&s, is_over(&a));
     assert_int_equal(a.failure.stage, EHLO_STAGE_CONNECT);
     assert_int_equal(a.failure.error, ETIMEDOUT);
     assert_int_equal(a.failure.outcome, EHLO_OUTCOME_NOT_SENT);
@@ -815,19 +577,6 @@ static void a_server_that_does_not_accept_in_time_is_passed_over(void **state)
 }
 
 /* -- names and addresses ---------------------------------------------------------------------------- */
-
-static int have_ipv6(void)
-{
-    struct sockaddr_in6 any;
-    memset(&any, 0, sizeof any);
-    any.sin6_family = AF_INET6;
-    any.sin6_addr = in6addr_loopback;
-    int fd = socket(AF_INET6, SOCK_STREAM, 0);
-    if (fd < 0) return 0;
-    int bound = bind(fd, (struct sockaddr *)&any, sizeof any) == 0;
-    close(fd);
-    return bound;
-}
 
 /* A resolver over a hosts file of this text, and a server that nobody runs. */
 static ehlo_resolver *resolver_over(ehlo_loop *loop, const char *hosts)
@@ -857,7 +606,7 @@ static void sender_go_by_name(sender *a, ehlo_resolver *resolver, const char *na
                                 .resolver = resolver,
                                 .local = local,
                                 .addresses_max = most };
-    sender_connect(a, &cfg);
+    sender_connect(a, cfg);
 }
 
 /* Our server listens on IPv4 alone: the addresses before are refused. */
@@ -867,11 +616,10 @@ static void each_address_of_a_host_is_tried(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     ehlo_resolver *resolver = resolver_over(s.loop, hosts);
     sender_go_by_name(&a, resolver, "mx.example", s.port, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
     ehlo_resolver_free(resolver);
     scene_close(&s);
@@ -883,10 +631,10 @@ static void no_more_addresses_are_tried_than_asked_for(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     ehlo_resolver *resolver = resolver_over(s.loop, hosts);
     sender_go_by_name(&a, resolver, "mx.example", s.port, 1, (ehlo_address){ .family = EHLO_FAMILY_NONE });
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.fails, 1);
     assert_int_equal(a.failure.error, ECONNREFUSED);
     assert_int_equal(a.failure.address.octets[3], 9);
@@ -899,10 +647,10 @@ static void a_name_that_cannot_be_looked_up_is_not_sent(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     ehlo_resolver *resolver = resolver_over(s.loop, "");
     sender_go_by_name(&a, resolver, "mx.example", s.port, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.fails, 1);
     assert_int_equal(a.failure.stage, EHLO_STAGE_RESOLVE);
     assert_int_equal(a.failure.outcome, EHLO_OUTCOME_NOT_SENT);
@@ -924,7 +672,7 @@ static void free_the_resolver(ehlo_loop *loop, const ehlo_failure *failure, void
 /* The connection is over when its failure is told, and the look-up with it. */
 static void a_resolver_may_be_freed_when_the_look_up_is_given_up(void **state)
 {
-    static const ehlo_connect_callbacks callbacks = { .on_ready = on_ready, .on_failed = free_the_resolver };
+    static const ehlo_connect_callbacks callbacks = { .on_ready = sender_on_ready, .on_failed = free_the_resolver };
     ehlo_host host = { .name = ehlo_str_from("mx.example"), .port = 25 };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
     ehlo_conn_id id;
@@ -936,7 +684,7 @@ static void a_resolver_may_be_freed_when_the_look_up_is_given_up(void **state)
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &callbacks, &resolver, &id), EHLO_OK);
     assert_int_equal(ehlo_loop_disconnect(s.loop, id), EHLO_OK);
     assert_null(resolver);
-    pump_quiet(&s);
+    play_quiet(&s);
     scene_close(&s);
 }
 
@@ -946,10 +694,9 @@ static void localhost_needs_no_resolver_of_the_callers(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     sender_go_by_name(&a, NULL, "localhost", s.port, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
     scene_close(&s);
 }
@@ -961,10 +708,10 @@ static void addresses_need_no_look_up(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         scene s;
         sender a;
-        scene_and_sender_open(&s, &a);
+        scene_and_sender_open(&s, &a, 0);
         sender_go_by_name(&a, NULL, names[i], i < 2 ? s.port : closed_port(&s), 0,
                           (ehlo_address){ .family = EHLO_FAMILY_NONE });
-        pump_until(&s, a.readies + a.fails > 0);
+        play_until(&s, a.readies + a.fails > 0);
         assert_int_equal(a.readies, i < 2);
         if (a.fails) assert_int_equal(a.failure.stage, EHLO_STAGE_CONNECT);
         if (a.fails) assert_int_equal(a.failure.address.family, EHLO_FAMILY_IPV6);
@@ -979,13 +726,12 @@ static void our_end_is_what_was_asked_for(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     sender_go_by_name(&a, NULL, "127.0.0.1", s.port, 0,
                       (ehlo_address){ .family = EHLO_FAMILY_IPV4, .octets = { 127, 0, 0, 7 } });
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
-    assert_int_equal(s.mailbox.remote.octets[3], 7);
+    assert_int_equal(s.app.peer.remote.octets[3], 7);
     scene_close(&s);
 }
 #endif
@@ -996,14 +742,14 @@ static void servers_that_our_end_cannot_reach_are_passed_over(void **state)
     sender a;
     (void)state;
     if (!have_ipv6()) skip();
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     sender_go_by_name(&a, NULL, "127.0.0.1", s.port, 0,
                       (ehlo_address){ .family = EHLO_FAMILY_IPV6, .octets = { [15] = 1 } });
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.fails, 1);
     assert_int_equal(a.failure.stage, EHLO_STAGE_CONNECT);
     assert_int_equal(a.failure.error, EAFNOSUPPORT);
-    assert_int_equal(s.mailbox.connects, 0);
+    assert_int_equal(s.app.connects, 0);
     scene_close(&s);
 }
 
@@ -1031,7 +777,7 @@ static void what_cannot_be_connected_to_is_refused(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         ehlo_host host = { cases[i].name, cases[i].port };
         ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = cases[i].client };
@@ -1039,11 +785,11 @@ static void what_cannot_be_connected_to_is_refused(void **state)
     }
     ehlo_host host = { ehlo_str_from("127.0.0.1"), s.port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 0, .client = &plain_client };
-    ehlo_connect_callbacks unready = { .on_failed = on_failed };
+    ehlo_connect_callbacks unready = { .on_failed = sender_on_failed };
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &sender_callbacks, &a, NULL), EHLO_ERR_ARG);
     cfg.nhosts = 1;
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &unready, &a, NULL), EHLO_ERR_ARG);
-    pump_quiet(&s);
+    play_quiet(&s);
     assert_int_equal(ehlo_loop_connections(s.loop), 0);
     assert_int_equal(a.fails + a.readies, 0);
     scene_close(&s);
@@ -1060,17 +806,17 @@ static void a_connection_can_be_given_up_at_every_stage(void **state)
     for (int stage = 0; stage < 6; stage++) {
         scene s;
         sender a;
-        scene_and_sender_open(&s, &a);
+        scene_and_sender_open(&s, &a, 0);
         puppet *p = scene_puppet(&s, stage == 2 ? says_nothing : stage == 3 ? ignores_hello : offers_much);
         a.messages = stage == 5;
         if (stage == 0)
             sender_go_by_name(&a, NULL, "unheard-of.invalid", 25, 0, (ehlo_address){ .family = EHLO_FAMILY_NONE });
         else
             sender_go(&a, NULL, &p->port, 1);
-        if (stage == 2) pump_until(&s, p->accepts == 1);
-        if (stage == 3) pump_until(&s, strstr(p->heard, "EHLO") != NULL);
-        if (stage == 4) pump_until(&s, a.readies == 1);
-        if (stage == 5) pump_until(&s, strstr(p->heard, "DATA") != NULL);
+        if (stage == 2) play_until(&s, p->accepts == 1);
+        if (stage == 3) play_until(&s, strstr(p->heard, "EHLO") != NULL);
+        if (stage == 4) play_until(&s, a.readies == 1);
+        if (stage == 5) play_until(&s, strstr(p->heard, "DATA") != NULL);
         assert_int_equal(a.fails + a.closes, 0);
         assert_int_equal(ehlo_loop_disconnect(s.loop, a.id), EHLO_OK);
         assert_int_equal(a.fails, stage < 4);
@@ -1080,7 +826,7 @@ static void a_connection_can_be_given_up_at_every_stage(void **state)
         if (stage == 5) assert_int_equal(a.rcpts[0].outcome, EHLO_OUTCOME_NOT_SENT);
         assert_int_equal(ehlo_loop_connections(s.loop), 0);
         assert_int_equal(ehlo_loop_disconnect(s.loop, a.id), EHLO_OK);
-        pump_quiet(&s);
+        play_quiet(&s);
         assert_int_equal(a.fails + a.closes, 1);
         scene_close(&s);
     }
@@ -1094,12 +840,12 @@ static void freeing_a_loop_ends_its_sessions(void **state)
     scene_open(&s);
     puppet *silent = scene_puppet(&s, says_nothing);
     puppet *talking = scene_puppet(&s, offers_much);
-    for (size_t i = 0; i < 3; i++) sender_open(&a[i], &s);
+    for (size_t i = 0; i < 3; i++) sender_open(&a[i], s.loop, 0);
     a[1].messages = 1;
     sender_go(&a[0], NULL, &silent->port, 1);
     sender_go(&a[1], NULL, &talking->port, 1);
     sender_go(&a[2], NULL, &s.port, 1);
-    pump_until(&s, silent->accepts == 1 && strstr(talking->heard, "DATA") != NULL && a[2].readies == 1);
+    play_until(&s, silent->accepts == 1 && strstr(talking->heard, "DATA") != NULL && a[2].readies == 1);
     scene_close(&s);
     assert_int_equal(a[0].fails, 1);
     assert_int_equal(a[1].closes, 1);
@@ -1121,26 +867,26 @@ static void stop_lets_a_message_finish(void **state)
     scene_open(&s);
     puppet *silent = scene_puppet(&s, says_nothing);
     puppet *busy = scene_puppet(&s, slow);
-    for (size_t i = 0; i < 3; i++) sender_open(&a[i], &s);
+    for (size_t i = 0; i < 3; i++) sender_open(&a[i], s.loop, 0);
     a[1].messages = 1;
     a[1].stay = 1;
     sender_go(&a[0], NULL, &silent->port, 1);
     sender_go(&a[1], NULL, &busy->port, 1);
     sender_go(&a[2], NULL, &s.port, 1);
-    pump_until(&s, silent->accepts == 1 && strstr(busy->heard, "\r\n.\r\n") != NULL && a[2].readies == 1);
+    play_until(&s, silent->accepts == 1 && strstr(busy->heard, "\r\n.\r\n") != NULL && a[2].readies == 1);
     ehlo_loop_stop(s.loop, PATIENCE_MS);
-    pump_until(&s, a[2].closes == 1 && a[0].fails == 1);
+    play_until(&s, a[2].closes == 1 && a[0].fails == 1);
     assert_int_equal(a[1].dones + a[1].closes, 0);
     ehlo_host host = { ehlo_str_from("127.0.0.1"), s.port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &sender_callbacks, &a[0], NULL), EHLO_ERR_STATE);
     assert_true(send(busy->fd, "250 ok\r\n", 8, MSG_NOSIGNAL) == 8);
-    pump_until(&s, a[1].dones == 1 && strstr(busy->heard, "QUIT") != NULL);
+    play_until(&s, a[1].dones == 1 && strstr(busy->heard, "QUIT") != NULL);
     assert_int_equal(a[1].worst, EHLO_OUTCOME_DELIVERED);
     assert_true(send(busy->fd, "221 bye\r\n", 9, MSG_NOSIGNAL) == 9);
-    pump_until(&s, a[1].closes == 1);
+    play_until(&s, a[1].closes == 1);
     assert_int_equal(a[1].reason, EHLO_CLOSE_QUIT);
-    pump_until(&s, ehlo_loop_step(s.loop, 0) == 0);
+    play_until(&s, ehlo_loop_step(s.loop, 0) == 0);
     scene_close(&s);
 }
 
@@ -1149,12 +895,11 @@ static void stop_loses_what_does_not_finish_in_time(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     sender_go(&a, NULL, &scene_puppet(&s, offers_much)->port, 1);
-    pump_until(&s, strstr(s.puppets[0].heard, "DATA") != NULL);
+    play_until(&s, strstr(s.puppets[0].heard, "DATA") != NULL);
     ehlo_loop_stop(s.loop, 30);
-    pump_until(&s, ehlo_loop_step(s.loop, 5) == 0);
+    play_until(&s, ehlo_loop_step(s.loop, 5) == 0);
     assert_int_equal(a.closes, 1);
     assert_int_equal(a.worst, EHLO_OUTCOME_NOT_SENT);
     scene_close(&s);
@@ -1183,15 +928,14 @@ static void a_connection_that_ends_in_a_message_tells_what_is_known(void **state
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scene s;
         sender a;
-        scene_and_sender_open(&s, &a);
-        a.messages = 1;
+        scene_and_sender_open(&s, &a, 1);
         uint16_t ports[] = { scene_puppet(&s, cases[i].script)->port, s.port };
         sender_go(&a, NULL, ports, 2);
-        pump_until(&s, is_over(&a));
+        play_until(&s, is_over(&a));
         assert_int_equal(a.closes, 1);
         assert_int_equal(a.dones, 1);
         assert_int_equal(a.worst, cases[i].outcome);
-        assert_int_equal(s.mailbox.connects, 0); /* no alternate once anything was sent */
+        assert_int_equal(s.app.connects, 0); /* no alternate once anything was sent */
         scene_close(&s);
     }
 }
@@ -1216,15 +960,14 @@ static void a_server_that_never_reads_is_not_waited_for(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     a.content = ehlo_str_make(NULL, 0);
     a.body = endless_body;
     puppet *p = scene_puppet(&s, asks);
     sender_go(&a, &impatient, &p->port, 1);
-    pump_until(&s, strstr(p->heard, "DATA") != NULL);
+    play_until(&s, strstr(p->heard, "DATA") != NULL);
     p->deaf = 1;
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.reason, EHLO_CLOSE_TIMEOUT);
     assert_int_equal(a.worst, EHLO_OUTCOME_NOT_SENT);
     assert_int_equal(a.rcpts[0].stage, EHLO_STAGE_DATA);
@@ -1236,7 +979,7 @@ static void connect_again(ehlo_loop *loop, const ehlo_failure *failure, void *us
     sender *a = user;
     ehlo_host host = { ehlo_str_from("127.0.0.1"), failure->address.port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
-    const ehlo_connect_callbacks callbacks = { .on_ready = on_ready, .on_failed = connect_again };
+    const ehlo_connect_callbacks callbacks = { .on_ready = sender_on_ready, .on_failed = connect_again };
     if (++a->fails < 3) assert_int_equal(ehlo_loop_connect(loop, &cfg, &callbacks, a, NULL), EHLO_OK);
 }
 
@@ -1246,12 +989,12 @@ static void a_failure_may_lead_to_another_try(void **state)
     sender a;
     ehlo_host host = { .name = ehlo_str_from("127.0.0.1") };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
-    const ehlo_connect_callbacks callbacks = { .on_ready = on_ready, .on_failed = connect_again };
+    const ehlo_connect_callbacks callbacks = { .on_ready = sender_on_ready, .on_failed = connect_again };
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     host.port = closed_port(&s);
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &callbacks, &a, NULL), EHLO_OK);
-    pump_until(&s, a.fails == 3);
+    play_until(&s, a.fails == 3);
     assert_int_equal(ehlo_loop_connections(s.loop), 0);
     scene_close(&s);
 }
@@ -1265,13 +1008,13 @@ static void a_session_that_wants_tls_ends_as_long_as_there_is_none(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     sender_go(&a, NULL, &scene_puppet(&s, starts_tls)->port, 1);
-    pump_until(&s, a.readies == 1);
+    play_until(&s, a.readies == 1);
     assert_int_equal(ehlo_client_command(a.client, EHLO_VERB_STARTTLS, ehlo_str_make(NULL, 0), NULL, NULL, NULL),
                      EHLO_OK);
     ehlo_client_kick(a.client);
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.reason, EHLO_CLOSE_LOST);
     scene_close(&s);
 }
@@ -1283,21 +1026,21 @@ static void a_message_starts_from_outside_with_a_kick(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
+    scene_and_sender_open(&s, &a, 0);
     sender_go(&a, NULL, &s.port, 1);
-    pump_until(&s, a.readies == 1);
-    pump_quiet(&s);
+    play_until(&s, a.readies == 1);
+    play_quiet(&s);
     for (unsigned i = 1; i <= 3; i++) {
         a.messages = i;
         a.stay = i < 3;
         start_message(&a, a.client);
         ehlo_client_kick(a.client);
-        pump_until(&s, a.dones == i);
+        play_until(&s, a.dones == i);
     }
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
-    assert_int_equal(s.mailbox.messages, 3);
-    assert_int_equal(s.mailbox.connects, 1);
+    assert_int_equal(s.app.messages, 3);
+    assert_int_equal(s.app.connects, 1);
     scene_close(&s);
 }
 
@@ -1318,16 +1061,16 @@ static void a_callback_of_one_session_starts_a_message_of_another(void **state)
     scene s;
     sender a, b;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    sender_open(&b, &s);
+    scene_and_sender_open(&s, &a, 0);
+    sender_open(&b, s.loop, 0);
     to_kick = &b;
     sender_go(&a, NULL, &s.port, 1);
     sender_go(&b, NULL, &s.port, 1);
-    pump_until(&s, a.readies == 1 && b.readies == 1);
+    play_until(&s, a.readies == 1 && b.readies == 1);
     assert_int_equal(ehlo_client_command(a.client, EHLO_VERB_NOOP, ehlo_str_make(NULL, 0), kick_the_other, NULL, NULL),
                      EHLO_OK);
     ehlo_client_kick(a.client);
-    pump_until(&s, b.closes == 1);
+    play_until(&s, b.closes == 1);
     assert_int_equal(b.worst, EHLO_OUTCOME_DELIVERED);
     scene_close(&s);
 }
@@ -1344,19 +1087,19 @@ static void a_callback_of_one_session_gives_up_another(void **state)
     scene s;
     sender a, b;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    sender_open(&b, &s);
+    scene_and_sender_open(&s, &a, 0);
+    sender_open(&b, s.loop, 0);
     to_kick = &b;
     sender_go(&a, NULL, &s.port, 1);
     sender_go(&b, NULL, &s.port, 1);
-    pump_until(&s, a.readies == 1 && b.readies == 1);
+    play_until(&s, a.readies == 1 && b.readies == 1);
     for (int i = 0; i < 2; i++) { /* the second time it is gone */
         assert_int_equal(
             ehlo_client_command(a.client, EHLO_VERB_NOOP, ehlo_str_make(NULL, 0), give_up_the_other, NULL, NULL),
             EHLO_OK);
         ehlo_client_kick(a.client);
-        pump_until(&s, b.closes == 1);
-        pump_quiet(&s);
+        play_until(&s, b.closes == 1);
+        play_quiet(&s);
     }
     assert_int_equal(b.closes, 1);
     assert_int_equal(a.closes, 0);
@@ -1380,21 +1123,21 @@ static void two_sessions_do_not_give_each_other_up(void **state)
     scene s;
     sender a, b;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    sender_open(&b, &s);
+    scene_and_sender_open(&s, &a, 0);
+    sender_open(&b, s.loop, 0);
     to_kick = &b;
     sender_go(&a, NULL, &s.port, 1);
     sender_go(&b, NULL, &s.port, 1);
-    pump_until(&s, a.readies == 1 && b.readies == 1);
+    play_until(&s, a.readies == 1 && b.readies == 1);
     assert_int_equal(ehlo_client_command(b.client, EHLO_VERB_NOOP, nothing, give_back, &a, NULL), EHLO_OK);
     assert_int_equal(ehlo_client_command(a.client, EHLO_VERB_NOOP, nothing, give_up_the_other, NULL, NULL), EHLO_OK);
     ehlo_client_kick(a.client);
-    pump_until(&s, b.closes == 1);
-    pump_quiet(&s);
+    play_until(&s, b.closes == 1);
+    play_quiet(&s);
     assert_int_equal(a.nexts, 1);
     assert_int_equal(a.closes, 0);
     assert_int_equal(ehlo_loop_disconnect(a.loop, a.id), EHLO_OK);
-    pump_until(&s, a.closes == 1);
+    play_until(&s, a.closes == 1);
     scene_close(&s);
 }
 
@@ -1414,21 +1157,20 @@ static void a_body_that_comes_later_is_sent_when_it_has_come(void **state)
     scene s;
     sender a;
     (void)state;
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     a.content = ehlo_str_make(NULL, 0);
     a.body = late_body;
     sender_go(&a, NULL, &s.port, 1);
-    pump_until(&s, a.readies == 1);
+    play_until(&s, a.readies == 1);
     for (int i = 0; i < 3; i++) {
-        pump_quiet(&s);
+        play_quiet(&s);
         assert_int_equal(a.dones, 0);
         a.pushed = i;
         assert_int_equal(ehlo_loop_body_ready(a.t), EHLO_OK);
     }
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
-    assert_int_equal(s.mailbox.octets, sizeof CONTENT - 1);
+    assert_int_equal(s.app.octets, sizeof CONTENT - 1);
     scene_close(&s);
 }
 
@@ -1441,11 +1183,10 @@ static void a_body_can_be_pushed(void **state)
     size_t at = 0;
     (void)state;
     for (size_t i = 0; i < LINES; i++) memcpy(text + 16 * i, ".of 14 octets.\r\n", 16);
-    scene_and_sender_open(&s, &a);
-    a.messages = 1;
+    scene_and_sender_open(&s, &a, 1);
     a.content = ehlo_str_make(NULL, 0);
     sender_go(&a, NULL, &s.port, 1);
-    pump_until(&s, a.readies == 1);
+    play_until(&s, a.readies == 1);
     uint64_t end = now_ms() + PATIENCE_MS;
     while (at < sizeof text) {
         size_t used = 0;
@@ -1454,19 +1195,13 @@ static void a_body_can_be_pushed(void **state)
         at += used;
         scene_move(&s, 0);
     }
-    pump_until(&s, is_over(&a));
+    play_until(&s, is_over(&a));
     assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
-    assert_int_equal(s.mailbox.octets, sizeof text);
+    assert_int_equal(s.app.octets, sizeof text);
     scene_close(&s);
 }
 
 /* -- ehlo_send -------------------------------------------------------------------------------------- */
-
-static void *run_loop(void *loop)
-{
-    ehlo_loop_run(loop);
-    return NULL;
-}
 
 typedef struct told {
     unsigned failed, done, rcpts;
@@ -1546,7 +1281,7 @@ static void ehlo_send_sends_one_message_and_tells_its_outcome(void **state)
 
     ehlo_loop_stop(s.loop, 0);
     pthread_join(thread, NULL);
-    assert_int_equal(s.mailbox.messages, 2);
+    assert_int_equal(s.app.messages, 2);
     scene_close(&s);
 }
 
@@ -1578,8 +1313,8 @@ static void ehlo_send_refuses_a_bad_envelope_before_it_connects(void **state)
     ehlo_recipient bad = { .to = ehlo_str_from("b@example.net>\r\nRCPT TO:<c@example.net") };
     assert_true(send_to(s.port, &bad, 1, ehlo_str_from("x\r\n"), &t) < 0);
     assert_true(send_to(s.port, NULL, 0, ehlo_str_from("x\r\n"), &t) < 0);
-    pump_quiet(&s);
-    assert_int_equal(s.mailbox.connects, 0);
+    play_quiet(&s);
+    assert_int_equal(s.app.connects, 0);
     assert_int_equal(t.failed + t.done, 0);
     scene_close(&s);
 }
@@ -1646,20 +1381,19 @@ static void no_descriptor_is_lost(void **state)
     for (unsigned i = 0; i < 200; i++) {
         sender a;
         const struct fate *fate = &fates[i % FATES];
-        sender_open(&a, &s);
-        a.messages = i % 3;
+        sender_open(&a, s.loop, i % 3);
         uint16_t ports[] = { fated_port(&s, fate), s.port };
         sender_go(&a, &reckless, ports, 1 + i % 2);
         for (unsigned rounds = 0; rounds < i % 7; rounds++) scene_move(&s, 0);
         if (i % 5 == 0) ehlo_loop_disconnect(s.loop, a.id);
-        if (i % 2 == 1 && a.messages == 0) pump_until(&s, a.readies + a.fails > 0);
+        if (i % 2 == 1 && a.messages == 0) play_until(&s, a.readies + a.fails > 0);
         if (a.readies && a.messages == 0) ehlo_loop_disconnect(s.loop, a.id);
-        pump_until(&s, is_over(&a));
+        play_until(&s, is_over(&a));
         assert_int_equal(a.fails + a.closes, 1);
         while (s.npuppets > 0) puppet_close(&s.puppets[--s.npuppets]);
         if (i == 0) at_work = count_descriptors();
     }
-    pump_until(&s, ehlo_loop_connections(s.loop) == 0);
+    play_until(&s, ehlo_loop_connections(s.loop) == 0);
     assert_true(count_descriptors() <= at_work);
     scene_close(&s);
     assert_int_equal(count_descriptors(), before);

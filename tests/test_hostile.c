@@ -541,13 +541,15 @@ static void challenges_are_told_one_by_one_and_can_be_cancelled(void **state) /*
     };
     (void)state;
     for (size_t i = 0; i < COUNT(challenges); i++) {
-        holds_with("greet AUTH LOGIN\nA: auth LOGIN\nC: AUTH LOGIN\nS: %s\nE: reply auth 334 *\nA: cancel\nC: *\n"
+        holds_with("set flags AUTH_CLEAR\ngreet AUTH LOGIN\nA: auth LOGIN\nC: AUTH LOGIN\nS: %s\nE: reply auth 334 "
+                   "*\nA: cancel\nC: *\n"
                    "S: 501 5.7.0 cancelled\nE: reply cancel 501 5.7.0 *\nA: RSET\nC: RSET\nS: 250 ok\n",
                    challenges[i]);
     }
-    holds("greet AUTH LOGIN\nA: auth LOGIN\nC: AUTH LOGIN\nS: 334 \\[17000:A]\nE: reply auth none\nE! close limit*\n");
+    holds("set flags AUTH_CLEAR\ngreet AUTH LOGIN\nA: auth LOGIN\nC: AUTH LOGIN\nS: 334 \\[17000:A]\nE: reply auth "
+          "none\nE! close limit*\n");
     peer_text script = { 0 };
-    peer_text_format(&script, "greet AUTH LOGIN\nA: auth LOGIN\nC: AUTH LOGIN\n");
+    peer_text_format(&script, "set flags AUTH_CLEAR\ngreet AUTH LOGIN\nA: auth LOGIN\nC: AUTH LOGIN\n");
     for (int i = 0; i < 300; i++) peer_text_format(&script, "S: 334 eA==\nA: answer x\nC: eA==\n");
     peer_text_format(&script, "S: 334 eA==\nA: cancel\nC: *\nS: 501 x\n");
     holds(script.ptr);

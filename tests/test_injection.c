@@ -219,6 +219,61 @@ static const text late_answers[] = {
     EXCEPT({ PARAMETER, MIDDLE | END, SAID, "an EHLO line is words with spaces between" }, \
            { BRACKET, ANYWHERE, SAID, "an EHLO line is words with spaces between" })
 
+#define BECOMES_NAME \
+    EXCEPT({ WORDS, ANYWHERE, ENCODED, "it is UTF-8 without controls, of which base64 is made" })
+#define BECOMES_PASSWORD \
+    EXCEPT({ ANY & ~(NUL | OCTET_85 | BAD_UTF8 | LONG), ANYWHERE, ENCODED, \
+             "a password is any UTF-8 without NUL, of which base64 is made" })
+#define NAME(mechanism, member, value, base64) \
+    TAKES_BUT("ehlo_credentials." #member, credentials.member, value, .seen = base64, BECOMES_NAME, .event = mechanism)
+#define PASSWORD(mechanism, base64) \
+    TAKES_BUT("ehlo_credentials.password", credentials.password, "pencil", .seen = base64, BECOMES_PASSWORD, \
+              .event = mechanism)
+#define WORD(mechanism, member, value, base64) \
+    TAKES_BUT("ehlo_credentials." #member, credentials.member, value, .seen = base64, .event = mechanism)
+
+/* What sessions say in an initial response. */
+#define LOGINS \
+    NAME("PLAIN", user, "user", "AHVzZXIAcGVuY2ls"), \
+    PASSWORD("PLAIN", "AHVzZXIAcGVuY2ls"), \
+    NAME("PLAIN", authzid, "admin", "YWRtaW4AdXNlcgBwZW5jaWw="), \
+    NAME("XOAUTH2", user, "user", "dXNlcj11c2VyAWF1dGg9QmVhcmVyIHRva2VuAQE="), \
+    WORD("XOAUTH2", token, "token", "dXNlcj11c2VyAWF1dGg9QmVhcmVyIHRva2VuAQE="), \
+    NAME("OAUTHBEARER", user, "user", "bixhPXVzZXIsAWhvc3Q9bXguZXhhbXBsZQFhdXRoPUJlYXJlciB0b2tlbgEB"), \
+    WORD("OAUTHBEARER", token, "token", "bixhPXVzZXIsAWhvc3Q9bXguZXhhbXBsZQFhdXRoPUJlYXJlciB0b2tlbgEB"), \
+    WORD("OAUTHBEARER", host, "mx.example", "bixhPXVzZXIsAWhvc3Q9bXguZXhhbXBsZQFhdXRoPUJlYXJlciB0b2tlbgEB")
+
+static const text logins[] = { LOGINS };
+static const text exchanges[] = {
+    LOGINS,
+    NAME("LOGIN", user, "user", "dXNlcg=="),
+    PASSWORD("LOGIN", "cGVuY2ls"),
+    NAME("EXTERNAL", authzid, "admin", "YWRtaW4="),
+    NAME("ANONYMOUS", user, "user", "dXNlcg=="),
+    NAME("OAUTHBEARER", authzid, "admin", "bixhPWFkbWluLAFo"),
+    NAME("CRAM-MD5", user, "user", "dXNl"),
+    NAME("SCRAM-SHA-256", user, "user", "eSwsbj11c2VyLHI9"),
+    NAME("SCRAM-SHA-256", authzid, "admin", "eSxhPWFkbWluLG49"),
+    TAKES_BUT("ehlo_tls_facts.exporter", facts.exporter, "0123456789abcdef0123456789ABCDEF",
+              .seen = "Yz1jRDEwYkhNdFpYaHdiM0owWlhJc0xEQXhNak0wTlRZM09EbGhZbU5rWldZ"
+                      "d01USXpORFUyTnpnNVFVSkRSRVZHLHI9",
+              BECOMES_BASE64, .event = "SCRAM-SHA-256-PLUS"),
+};
+static const text challenges[] = {
+    TAKES_BUT("challenge", second, "secret", .seen = "334 c2VjcmV0",
+              EXCEPT({ ANY & ~LONG, ANYWHERE, ENCODED, "it is any octets, of which base64 is made" },
+                     { LONG, ANYWHERE, REPLACED, "the command was heard: its code is said, its text is not" }),
+              .event = "ehlo_sasl_reply"),
+};
+static const text sasl_servers[] = {
+    TAKES_BUT("ehlo_sasl_server_config.hostname", sasl.hostname, "mx.example", .seen = "334 PDcyNzI3MjcyNzI3MjcyNzIuNzI3MjcyNzI3MjcyNzI3MkBteC5leGFtcGxlPg==",
+              .event = "ehlo_sasl_server_start"),
+};
+static const text additions[] = {
+    TAKES("ehlo_header_additions.id", additions.id, "20261122.4Fxyz"),
+    TAKES("ehlo_header_additions.domain", additions.domain, "mx.example"),
+};
+
 static const text services[] = {
     TAKES("ehlo_service_config.hostname", service.hostname, "mx.example"),
     TAKES_BUT("ehlo_service_config.greeting", service.greeting, "ESMTP ready", EXCEPT(IS_TEXT)),
@@ -304,7 +359,13 @@ static const carrier carriers[] = {
     CARRIES("ehlo_reply_check", check_reply, written_replies, SILENT, 0),
     CARRIES("ehlo_reply_write", write_reply, written_replies, REPLIES, 0),
     CARRIES("ehlo_received_write", write_received, trace_fields, 0, 0),
+    CARRIES("ehlo_header_complete", complete_header, additions, 0, 0),
     CARRIES("ehlo_dns_query_write", write_query, host_names, BINARY, 0),
+
+    CARRIES("ehlo_sasl_client_start", sasl_client, exchanges, 0, 0),
+    CARRIES("ehlo_opening_start_sized", open_session, logins, 0, 0),
+    CARRIES("ehlo_sasl_server_start", sasl_server, sasl_servers, REPLIES, 0),
+    CARRIES("ehlo_sasl_reply", sasl_server, challenges, REPLIES, 0),
 
     CARRIES("ehlo_service_size_sized", size_service, services, SILENT, 0),
     CARRIES("ehlo_service_init_sized", init_service, services, REPLIES, 0),
@@ -326,7 +387,9 @@ static const carrier carriers[] = {
     CARRIES("ehlo_loop_answer", answer_through_loop, late_answers, REPLIES, 0),
     CARRIES("ehlo_resolve", resolve, asked_names, BINARY, 0),
     CARRIES("ehlo_loop_connect_sized", connect_client, connect_configs, BINARY, 0),
+    CARRIES("ehlo_loop_connect_sized", connect_with_credentials, logins, 0, 0),
     CARRIES("ehlo_send_sized", send_message, sends, 0, WITH_UTF8),
+    CARRIES("ehlo_send_sized", send_with_credentials, logins, 0, 0),
 };
 
 /* -- one attempt ------------------------------------------------------------------------------------ */
@@ -526,12 +589,15 @@ static const harmless harmless_names[] = {
         "ehlo_rcpt_parse", "ehlo_param_next", "ehlo_hello_parse", "ehlo_bdat_parse", "ehlo_auth_parse",
         "ehlo_string_parse", "ehlo_etrn_parse", "ehlo_xtext_decode", "ehlo_base64_decode", "ehlo_reply_line_parse",
         "ehlo_reply_next", "ehlo_enhanced_parse", "ehlo_offer_parse", "ehlo_proxy_parse", "ehlo_dns_answer_parse",
-        "ehlo_dns_next", "ehlo_address_parse" } },
+        "ehlo_dns_next", "ehlo_address_parse", "ehlo_header_scan", "ehlo_sasl_client_step", "ehlo_sasl_server_step" } },
     { "compares, finds or judges: its answer is a number",
-      { "ehlo_domain_equal", "ehlo_utf8_valid", "ehlo_sasl_find", "ehlo_outcome_of" } },
+      { "ehlo_domain_equal", "ehlo_utf8_valid", "ehlo_sasl_find", "ehlo_outcome_of", "ehlo_sasl_choose",
+        "ehlo_sasl_reveals", "ehlo_sasl_client_size", "ehlo_opening_size_sized", "ehlo_secret_equal",
+        "ehlo_sasl_server_password" } },
+    { "is octets that only a hash sees", { "ehlo_scram_derive", "ehlo_sasl_server_config.decoy" } },
     { "gives a text of the library's own",
       { "ehlo_error_text", "ehlo_rule_text", "ehlo_verb_name", "ehlo_with_keyword", "ehlo_outcome_name",
-        "ehlo_stage_name" } },
+        "ehlo_stage_name", "ehlo_sasl_name", "ehlo_sasl_client_problem" } },
     { "writes numbers", { "ehlo_date_write", "ehlo_address_write", "ehlo_bdat_write" } },
     { "writes what a parser found, for a store or a comparison: who sends it has it judged again",
       { "ehlo_local_part_write" } },
@@ -557,6 +623,10 @@ static const harmless harmless_names[] = {
         "ehlo_transaction_sent", "ehlo_loop_fd", "ehlo_loop_timeout", "ehlo_loop_now", "ehlo_listener_address",
         "ehlo_conn_loop", "ehlo_conn_number", "ehlo_conn_ctx", "ehlo_loop_server", "ehlo_loop_connections",
         "ehlo_loop_client", "ehlo_client_loop", "ehlo_client_number" } },
+    { "is about an exchange of SASL, whose texts were judged when they came in",
+      { "ehlo_sasl_client_finish", "ehlo_sasl_client_end", "ehlo_sasl_server_size", "ehlo_sasl_server_keys",
+        "ehlo_sasl_server_verdict", "ehlo_sasl_server_mechanism", "ehlo_sasl_server_user", "ehlo_sasl_server_authzid",
+        "ehlo_sasl_server_secret", "ehlo_sasl_server_end", "ehlo_secret_wipe", "ehlo_server_mechanisms" } },
     { "is about loops, listeners, timers and memory, which have no text",
       { "ehlo_net_service_free", "ehlo_loop_new_sized", "ehlo_loop_free", "ehlo_loop_run", "ehlo_loop_step",
         "ehlo_loop_listen_sized", "ehlo_listener_close", "ehlo_resolver_free", "ehlo_lookup_cancel",
@@ -564,10 +634,11 @@ static const harmless harmless_names[] = {
         "ehlo_limits_new", "ehlo_limits_free" } },
     { "keeps numbers of a reply alone", { "ehlo_envelope_settle_sized" } },
     { "names files to read", { "ehlo_resolver_new_sized", "ehlo_resolver_config" } },
-    { "is read by the application alone", { "ehlo_tls_facts" } },
+    { "is read by the application alone, but for channel bindings, see ehlo_sasl_client_start", { "ehlo_tls_facts" } },
     { "is the library's answer",
       { "ehlo_path", "ehlo_command_line", "ehlo_mail", "ehlo_rcpt", "ehlo_hello", "ehlo_reply_line", "ehlo_command",
-        "ehlo_failure.problem" } },
+        "ehlo_failure.problem", "ehlo_opened.problem" } },
+    { "is told to the application", { "ehlo_tls_engine.problem" } },
     { "is not read: of `more` only parameters that the envelope itself has not",
       { "ehlo_envelope_check_sized ehlo_mail_command.mailbox", "ehlo_envelope_check_sized ehlo_mail_command.envid",
         "ehlo_envelope_check_sized ehlo_mail_command.auth", "ehlo_envelope_check_sized ehlo_mail_command.params",

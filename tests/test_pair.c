@@ -3,6 +3,7 @@
 
 #include "canon.h"
 #include "harness/pair.h"
+#include "harness/toy_crypto.h"
 
 static char long_lines[5 * 1000 + 1];
 static char large[200 * 1024];
@@ -354,6 +355,29 @@ static void bare_octets_go_by_the_policy(void **state)
     }
 }
 
+/* -- AUTH ------------------------------------------------------------------------------------------- */
+
+/* In clear without -PLUS, which there is nothing to bind to. */
+static void whoever_knows_the_secret_sends_and_nobody_else(void **state) /* [C191] [C194] [C211] */
+{
+    (void)state;
+    for (unsigned i = 0; i < VARIANTS * 4 * TOY_WITH_SECRET; i++) {
+        pair_plan plan = plain_plan(i % VARIANTS);
+        size_t mechanism = i / VARIANTS / 4;
+        plan.auth = toy_mechanisms[mechanism];
+        plan.letters[0].content.len = 300;
+        plan.imposter = (int)(i / VARIANTS & 1);
+        plan.tls = mechanism >= TOY_WITHOUT_BINDING || (i / VARIANTS & 2);
+        if (plan.tls) plan.caps |= EHLO_CAP_STARTTLS;
+        plan.later = (int)(i & 1);
+        pair *p = run_plan(&plan, ehlo_sasl_name(plan.auth).ptr);
+        for (size_t r = 0; r < 3; r++) {
+            assert_outcome(p, 0, r, plan.imposter ? EHLO_OUTCOME_REJECTED : EHLO_OUTCOME_DELIVERED, "login");
+        }
+        pair_free(p);
+    }
+}
+
 /* -- breaks ----------------------------------------------------------------------------------------- */
 
 static pair_plan short_plan(unsigned variant)
@@ -431,6 +455,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(recipients_beyond_the_servers_limit_get_a_transaction_of_their_own),
         cmocka_unit_test(recipients_that_are_always_too_many_are_deferred),
         cmocka_unit_test(bare_octets_go_by_the_policy),
+        cmocka_unit_test(whoever_knows_the_secret_sends_and_nobody_else),
         cmocka_unit_test(a_break_is_not_sent_before_the_last_octet_and_uncertain_behind_it),
         cmocka_unit_test(a_break_at_any_octet_of_the_server_loses_and_doubles_nothing),
         cmocka_unit_test(whatever_the_schedule_a_delivered_letter_arrived_once),

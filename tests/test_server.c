@@ -175,7 +175,7 @@ static void keywords_follow_their_grammar(void **state) /* [C27] */
     }
 }
 
-static void settings_that_contradict_each_other_are_refused(void **state) /* [C156] [C171] */
+static void settings_that_contradict_each_other_are_refused(void **state) /* [C135] [C156] [C171] */
 {
     (void)state;
     ehlo_service_config config = setup.config;
@@ -191,6 +191,12 @@ static void settings_that_contradict_each_other_are_refused(void **state) /* [C1
     config.flags = EHLO_SERVICE_REQUIRE_TLS;
     assert_int_equal(try_service(&config, &just_write), EHLO_ERR_ARG);
     config.extensions = EHLO_CAP_STARTTLS;
+    assert_int_equal(try_service(&config, &just_write), EHLO_OK);
+    config = setup.config;
+    config.flags = EHLO_SERVICE_SUBMISSION | EHLO_SERVICE_AUTH_CLEAR;
+    assert_int_equal(try_service(&config, &just_write), EHLO_ERR_ARG);
+    config.extensions = EHLO_CAP_AUTH;
+    config.auth_mechanisms = ehlo_str_from("PLAIN");
     assert_int_equal(try_service(&config, &just_write), EHLO_OK);
     config = setup.config;
     config.line_max = 511;
@@ -293,6 +299,18 @@ static void a_session_is_small(void **state) /* [C237] */
     assert_in_range(session_size(&config), 1, 2048);
     config.lender = lender;
     assert_in_range(session_size(&config), 1, 512);
+}
+
+/* Its long lines are the caller's to hold, while there are any. */
+static void authentication_makes_no_session_larger(void **state) /* [C190] [C237] */
+{
+    ehlo_service_config config = setup.config;
+    (void)state;
+    config.extensions = EHLO_CAP_STARTTLS;
+    size_t without = session_size(&config);
+    config.extensions = EHLO_CAP_STARTTLS | EHLO_CAP_AUTH;
+    config.auth_mechanisms = ehlo_str_from("PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS");
+    assert_int_equal(session_size(&config), without);
 }
 
 static void an_idle_session_holds_no_block(void **state)
@@ -447,7 +465,7 @@ static void must_be_amended(const amended *a, ehlo_str text)
     if (strcmp(last_line(p), a->got) != 0) fail_msg("%s %u: %s", a->event, a->code, last_line(p));
     assert_null(strstr(p->out.ptr, "forged"));
     int over = strncmp(a->got, "421", 3) == 0;
-    assert_int_equal(peer_wants(p) == EHLO_WANT_CLOSE, over);
+    assert_int_equal((peer_wants(p) & EHLO_WANT_CLOSE) != 0, over);
     peer_end(p);
     assert_string_equal(p->fault, "");
     assert_int_equal(has_event(p, "close REFUSED"), over);
@@ -548,7 +566,7 @@ static void a_challenge_that_is_too_long_ends_the_exchange(void **state) /* [C18
     peer *p = begin(&whole);
     peer_say(p, HELLO "AUTH PLAIN\r\n");
     assert_last(p, "454 4.7.0 Temporary authentication or TLS failure\r\n");
-    assert_int_equal(peer_wants(p), EHLO_WANT_READ);
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ | EHLO_WANT_SECRET);
     assert_int_equal(ehlo_server_with(p->session), EHLO_WITH_ESMTP);
     peer_say(p, "NOOP\r\n");
     assert_last(p, "250 2.0.0 OK\r\n");
@@ -841,7 +859,7 @@ static void expires(peer *p, uint64_t ms, const char *said, const char *end)
     p->token = 0;
     p->body_blocked = 0;
     peer_settle(p);
-    assert_int_equal(peer_wants(p), EHLO_WANT_CLOSE);
+    assert_int_equal(peer_wants(p) & ~(unsigned)EHLO_WANT_SECRET, EHLO_WANT_CLOSE);
     if (said != NULL)
         assert_last(p, said);
     else
@@ -1481,6 +1499,348 @@ static void what_may_hold_a_password_is_secret(void **state) /* [C238] */
     }
 }
 
+/* What was fed is to be wiped too: the initial response stands in the command itself. */
+static void secrets_are_announced_from_the_line_of_auth_on(void **state) /* [C238] */
+{
+    static const struct {
+        const char *lines;
+        unsigned wants;
+    } cases[] = {
+        { "NOOP\r\n", 0 },
+        { "AUTH PLAIN AAAA\r\n", EHLO_WANT_SECRET }, /* 535 */
+        { "AUTH PLAIN\r\n", EHLO_WANT_SECRET },      /* 334 */
+        { "AUTH PLAIN\r\nAAAA\r\n", EHLO_WANT_SECRET },
+        { "AUTH PLAIN Z29vZA==\r\n", EHLO_WANT_SECRET }, /* 235 */
+        { "AUTH PLAIN !!!!\r\n", EHLO_WANT_SECRET },
+        { "AUTH OTHER AAAA\r\n", EHLO_WANT_SECRET },
+        { "MAIL FROM:<a@x.example>\r\nAUTH PLAIN AAAA\r\n", EHLO_WANT_SECRET }, /* 503 */
+        { "AUTH PLAIN AAAA\r\nAAAA\r\n", EHLO_WANT_SECRET },                    /* with commands behind it */
+        { "AUTH PLAIN AAAA\r\nNOOP\r\n", EHLO_WANT_SECRET },
+        { "AUTH PLAIN\r\nAAAA\r\nNOOP\r\n", EHLO_WANT_SECRET },
+        { "AUTH PLAIN Z29vZA==\r\nMAIL FROM:<a@x.example>\r\n", EHLO_WANT_SECRET },
+        { "AUTH PLAIN Z29vZA==\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n", EHLO_WANT_SECRET },
+        { "NOOP\r\nAUTH ", EHLO_WANT_SECRET }, /* and a part of it */
+        { "NOOP\r\nAUTH PLAIN AA", EHLO_WANT_SECRET },
+        { "NOOP\r\nauth plain AA", EHLO_WANT_SECRET },
+        { "NOOP\r\nAUTH", 0 },
+        { "NOOP\r\nMAIL FROM:<AUTH PLAIN AAAA", 0 },
+        { "AAAA\r\n", EHLO_WANT_SECRET }, /* at the wrong time */
+        { " AUTH PLAIN AAAA\r\n", EHLO_WANT_SECRET },
+        { "VRFY AAAA\r\n", 0 },
+    };
+    static const peer_rule rules[] = { { .event = "auth", .subject = "PLAIN -", .reply = { .code = 334 } },
+                                       { .event = "auth", .subject = "*Z29vZA==", .reply = { .code = 235 } },
+                                       { .event = "auth", .reply = { .code = 535 } } };
+    (void)state;
+    all_extensions();
+    setup.rules = rules;
+    setup.rule_count = 3;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        peer *p = begin(&whole);
+        peer_say(p, HELLO);
+        peer_say(p, cases[i].lines);
+        assert_int_equal(peer_wants(p), EHLO_WANT_READ | cases[i].wants);
+        finish(p);
+    }
+    peer *p = begin(&by_hand);
+    peer_say(p, HELLO "AUTH PLAIN AAAA\r\n");
+    answer_until(p, "auth*");
+    assert_int_equal(peer_wants(p), EHLO_WANT_ANSWER | EHLO_WANT_SECRET);
+    finish(p);
+}
+
+static void the_next_octets_that_are_none_end_the_secrecy(void **state) /* [C238] */
+{
+    (void)state;
+    all_extensions();
+    peer *p = begin(&whole);
+    peer_say(p, HELLO);
+    peer_say(p, "AUTH PLAIN AAAA\r\n");
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ | EHLO_WANT_SECRET);
+    peer_say(p, "N");
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ);
+    peer_say(p, "OOP\r\nAUTH P");
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ | EHLO_WANT_SECRET);
+    peer_say(p, "LAIN AAAA\r\nMAIL FROM:<a@x.example>\r\n");
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ | EHLO_WANT_SECRET);
+    peer_say(p, "RCPT TO:<b@x.example>\r\n");
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ);
+    finish(p);
+}
+
+/* Whoever ends the session has been fed the password all the same. */
+static void a_session_that_ends_over_a_secret_tells_so(void **state) /* [C238] */
+{
+    static const char *const lines[] = { "AUTH PLAIN AAAA\r\n", "AUTH PLAIN AAAA\r\nNOOP\r\n", "AUTH PLAIN\r\nAAAA\r\n",
+                                         "AUTH PLAIN AAAA\r\nQUIT\r\n" };
+    static const peer_rule endings[] = { { .event = "auth", .reply = { .code = 421 } },
+                                         { .event = "auth", .fail = 1 } };
+    (void)state;
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        for (size_t k = 0; k < COUNT(endings); k++) {
+            all_extensions();
+            setup.rules = &endings[k];
+            setup.rule_count = 1;
+            peer *p = begin(&whole);
+            peer_say(p, HELLO);
+            peer_say(p, lines[i]);
+            assert_last(p, "421 ");
+            assert_int_equal(peer_wants(p), EHLO_WANT_CLOSE | EHLO_WANT_SECRET);
+            peer_end(p);
+            peer_free(p);
+        }
+    }
+    all_extensions();
+    setup.rule_count = 0;
+    setup.config.max_commands = 1;
+    peer *p = begin(&whole);
+    peer_say(p, HELLO);
+    peer_say(p, "AUTH PLAIN AAAA\r\n");
+    assert_last(p, "421 ");
+    assert_int_equal(peer_wants(p), EHLO_WANT_CLOSE | EHLO_WANT_SECRET);
+    finish(p);
+}
+
+/* As the client's trace does: with a name and its challenges passwords can be tried against SCRAM and CRAM-MD5. */
+static void challenges_are_told_by_length_alone(void **state) /* [C238] */
+{
+    static const peer_rule rules[] = { { .event = "auth", .subject = "-*AAAA", .reply = { .code = 235 } },
+                                       { .event = "auth", .reply = { 334, { 0, 0, 0 }, { "challenge", 9 } } } };
+    static const peer_mode slow = { .name = "slow", .write_max = 3 };
+    static const peer_mode *const modes[] = { &whole, &slow };
+    (void)state;
+    for (int shown = 0; shown < 2; shown++) {
+        for (size_t m = 0; m < COUNT(modes); m++) {
+            all_extensions();
+            if (shown) setup.config.flags |= EHLO_SERVICE_TRACE_SECRETS;
+            setup.rules = rules;
+            setup.rule_count = 2;
+            peer *p = begin(modes[m]);
+            peer_say(p, HELLO);
+            peer_say(p, "AUTH PLAIN\r\nBBBB\r\nAAAA\r\n");
+            peer_say(p, "NOOP\r\n");
+            size_t len = p->out.len;
+            assert_int_equal(p->trace_out.len, len);
+            const char *first = strstr(p->out.ptr, "334 ");
+            assert_non_null(first);
+            size_t at = (size_t)(first - p->out.ptr), challenge = strlen("334 Y2hhbGxlbmdl\r\n");
+            assert_memory_equal(p->trace_out.ptr, p->out.ptr, at);
+            for (size_t i = at; i < at + 2 * challenge; i++) {
+                assert_int_equal(p->trace_out.ptr[i], shown ? p->out.ptr[i] : '\0');
+            }
+            const char *noop = strstr(p->out.ptr + at, "250 2.0.0 OK");
+            assert_non_null(noop);
+            assert_string_equal(p->trace_out.ptr + (noop - p->out.ptr), noop);
+            if (m == 0) assert_non_null(strstr(p->trace_out.ptr + at + 2 * challenge, "235 "));
+            finish(p);
+        }
+    }
+}
+
+static void an_over_long_line_of_auth_is_secret_too(void **state) /* [C238] [U07] */
+{
+    static char line[20000];
+    (void)state;
+    all_extensions();
+    peer *p = begin(&whole);
+    peer_say(p, HELLO "AUTH PLAIN ");
+    memset(line, 'A', sizeof line);
+    peer_send(p, line, sizeof line);
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ | EHLO_WANT_SECRET);
+    peer_say(p, "\r\n");
+    assert_last(p, "500 5.5.6 ");
+    assert_int_equal(peer_wants(p), EHLO_WANT_READ | EHLO_WANT_SECRET);
+    assert_null(strstr(p->trace_in.ptr, "AAAA"));
+    finish(p);
+}
+
+/* -- AUTH ------------------------------------------------------------------------------------------- */
+
+/* An application that takes its time is how guessing is slowed down: nothing is read before its answer, and no timer of
+ * the peer's runs. */
+static void a_late_answer_delays_whoever_guesses(void **state) /* [U18] */
+{
+    const ehlo_reply wrong = { .code = 535 };
+    size_t used = 0;
+    (void)state;
+    all_extensions();
+    setup.config.command_ms = 1000;
+    setup.config.max_auth_failures = 3;
+    peer *p = begin(&by_hand);
+    peer_say(p, HELLO "AUTH PLAIN AAAA\r\n");
+    answer_until(p, "auth*");
+    for (int i = 0; i < 3; i++) {
+        size_t said = p->out.len;
+        assert_int_equal(ehlo_server_deadline(p->session), p->now + 600000);
+        assert_int_equal(ehlo_server_feed(p->session, p->now, "NOOP\r\n", 6, &used), EHLO_OK);
+        assert_int_equal(used, 0);
+        p->now += 5000;
+        assert_int_equal(ehlo_server_tick(p->session, p->now), EHLO_OK);
+        assert_int_equal(p->out.len, said);
+        assert_int_equal(peer_answer(p, &wrong), EHLO_OK);
+        assert_last(p, "535 5.7.8 ");
+        assert_int_equal(ehlo_server_deadline(p->session), p->now + 1000);
+        peer_say(p, "AUTH PLAIN AAAA\r\n");
+    }
+    assert_last(p, "421 4.7.0 ");
+    assert_int_equal(peer_wants(p), EHLO_WANT_CLOSE | EHLO_WANT_SECRET);
+    finish(p);
+}
+
+/* What EHLO offers, as bits; names that are not ours have none. */
+static void mechanisms_are_those_that_hello_offers(void **state) /* [C185] [C205] */
+{
+    enum { PLAIN = EHLO_SASL_PLAIN, SCRAM = EHLO_SASL_SCRAM_SHA_256, PLUS = EHLO_SASL_SCRAM_SHA_256_PLUS };
+    static const peer_rule yes = { .event = "auth", .reply = { .code = 235 } };
+    const peer_step tls = { PEER_TLS, NULL, 0, 0 };
+    (void)state;
+    for (int clear = 0; clear < 2; clear++) {
+        all_extensions();
+        setup.config.flags = clear ? EHLO_SERVICE_AUTH_CLEAR : 0;
+        setup.config.auth_mechanisms = ehlo_str_from("X-OWN plain EXTERNAL SCRAM-SHA-256-PLUS SCRAM-SHA-256");
+        setup.facts.exporter = ehlo_str_from("x");
+        setup.facts.peer_subject = ehlo_str_from("CN=c");
+        setup.facts.peer_verified = 1;
+        setup.rules = &yes;
+        setup.rule_count = 1;
+        peer *p = begin(&whole);
+        assert_int_equal(ehlo_server_mechanisms(p->session), clear ? PLAIN | SCRAM : 0);
+        peer_say(p, HELLO);
+        assert_int_equal(ehlo_server_mechanisms(p->session), clear ? PLAIN | SCRAM : 0);
+        peer_say(p, "STARTTLS\r\n");
+        peer_act_on(p, &tls);
+        assert_int_equal(ehlo_server_mechanisms(p->session), PLAIN | SCRAM | PLUS | EHLO_SASL_EXTERNAL);
+        peer_say(p, HELLO "AUTH PLAIN AAAA\r\n");
+        assert_last(p, "235 ");
+        assert_int_equal(ehlo_server_mechanisms(p->session), 0);
+        finish(p);
+    }
+    setup.config.extensions = EHLO_CAP_STARTTLS;
+    peer *p = begin(&whole);
+    assert_int_equal(ehlo_server_mechanisms(p->session), 0);
+    finish(p);
+}
+
+/* What ehlo_sasl_server_start would refuse for what is known of TLS is not offered: a client that could bind the channel,
+ * and is not told that we can, says 'y' and is right. */
+static void what_cannot_work_is_not_offered(void **state) /* [C205] */
+{
+    static char long_binding[65];
+    const struct {
+        ehlo_tls_facts facts;
+        uint32_t mechanisms;
+    } cases[] = {
+        { { .exporter = ehlo_str_make(long_binding, 64) }, EHLO_SASL_SCRAM_SHA_256_PLUS },
+        { { .exporter = ehlo_str_make(long_binding, 65) }, 0 },
+        { { .exporter = ehlo_str_make(long_binding, 65), .end_point = ehlo_str_from("x") },
+          EHLO_SASL_SCRAM_SHA_256_PLUS },
+        { { .peer_subject = ehlo_str_from("CN=c"), .peer_verified = 1 }, EHLO_SASL_EXTERNAL },
+        { { .peer_subject = ehlo_str_from("CN=c") }, 0 },
+        { { .peer_verified = 1 }, 0 },
+        { { .peer_subject = ehlo_str_from("CN=\xE4"), .peer_verified = 1 }, 0 },
+        { { .peer_subject = ehlo_str_from("CN=a\nb"), .peer_verified = 1 }, 0 },
+    };
+    static const char *const lines[] = { "AUTH EXTERNAL =\r\n", "AUTH SCRAM-SHA-256-PLUS AAAA\r\n",
+                                         "AUTH X-OWN-PLUS AAAA\r\n" };
+    static const uint32_t named[] = { EHLO_SASL_EXTERNAL, EHLO_SASL_SCRAM_SHA_256_PLUS, EHLO_SASL_SCRAM_SHA_256_PLUS };
+    const peer_rule rule = { .event = "auth", .reply = { .code = 535 } };
+    const peer_step tls = { PEER_TLS, NULL, 0, 0 };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        all_extensions();
+        setup.config.auth_mechanisms = ehlo_str_from("EXTERNAL SCRAM-SHA-256-PLUS X-OWN-PLUS PLAIN");
+        setup.facts = cases[i].facts;
+        setup.rules = &rule;
+        setup.rule_count = 1;
+        peer *p = begin(&whole);
+        peer_say(p, HELLO "STARTTLS\r\n");
+        peer_act_on(p, &tls);
+        assert_int_equal(ehlo_server_mechanisms(p->session), cases[i].mechanisms | EHLO_SASL_PLAIN);
+        peer_say(p, HELLO);
+        for (size_t k = 0; k < COUNT(lines); k++) {
+            peer_say(p, lines[k]);
+            assert_last(p, cases[i].mechanisms & named[k] ? "535 " : "504 5.5.4 ");
+        }
+        finish(p);
+    }
+}
+
+/* [C140] [T06] RFC 4954 4: who is told of AUTH where it is refused may say a password for nothing. */
+static void who_insists_on_tls_offers_no_login_in_clear(void **state)
+{
+    const peer_step tls = { PEER_TLS, NULL, 0, 0 };
+    (void)state;
+    all_extensions();
+    setup.config.flags = EHLO_SERVICE_AUTH_CLEAR | EHLO_SERVICE_REQUIRE_TLS;
+    peer *p = begin(&whole);
+    peer_say(p, HELLO);
+    assert_null(strstr(p->out.ptr, "AUTH"));
+    assert_int_equal(ehlo_server_mechanisms(p->session), 0);
+    peer_say(p, "AUTH PLAIN AAAA\r\n");
+    assert_last(p, "530 5.7.0 ");
+    peer_say(p, "STARTTLS\r\n");
+    peer_act_on(p, &tls);
+    peer_say(p, HELLO);
+    assert_non_null(strstr(p->out.ptr, "AUTH PLAIN"));
+    assert_int_equal(ehlo_server_mechanisms(p->session), EHLO_SASL_PLAIN);
+    finish(p);
+}
+
+static void logins_put_off_are_no_way_to_stay(void **state) /* [U18] */
+{
+    const peer_rule rule = { .event = "auth", .reply = { .code = 454 } };
+    (void)state;
+    all_extensions();
+    setup.config.max_idle_commands = 5;
+    setup.rules = &rule;
+    setup.rule_count = 1;
+    peer *p = begin(&whole);
+    peer_say(p, HELLO);
+    for (int i = 0; i < 4; i++) {
+        peer_say(p, "AUTH PLAIN AAAA\r\n");
+        assert_last(p, "454 ");
+    }
+    peer_say(p, "AUTH PLAIN AAAA\r\n");
+    assert_last(p, "421 ");
+    assert_true(peer_wants(p) & EHLO_WANT_CLOSE);
+    finish(p);
+}
+
+/* -- implicit TLS ----------------------------------------------------------------------------------- */
+
+static void tls_may_be_told_before_the_greeting(void **state) /* [C138] */
+{
+    static const ehlo_tls_facts facts = { .version = { "TLSv1.3", 7 } };
+    (void)state;
+    all_extensions();
+    peer *p = peer_new(&setup, &whole);
+    assert_non_null(p);
+    assert_int_equal(peer_wants(p), 0);
+    assert_int_equal(ehlo_server_tls_started(p->session, p->now, 0, &facts), EHLO_OK);
+    assert_int_equal(p->out.len, 0);
+    assert_ptr_equal(ehlo_server_tls_facts(p->session), &facts);
+    assert_int_equal(peer_start(p), EHLO_OK);
+    assert_last(p, "220 ");
+    assert_int_equal(ehlo_server_with(p->session), EHLO_WITH_TLS);
+    assert_int_equal(ehlo_server_tls_started(p->session, p->now, 0, NULL), EHLO_ERR_STATE);
+    assert_ptr_equal(ehlo_server_tls_facts(p->session), &facts);
+    finish(p);
+}
+
+/* Octets that came in clear before an implicit handshake are nobody's either. */
+static void clear_text_before_an_implicit_handshake_ends_the_session(void **state) /* [C138] [C209] */
+{
+    (void)state;
+    all_extensions();
+    peer *p = peer_new(&setup, &whole);
+    assert_non_null(p);
+    assert_int_equal(ehlo_server_tls_started(p->session, p->now, 1, NULL), EHLO_OK);
+    assert_int_equal(peer_wants(p), EHLO_WANT_CLOSE);
+    assert_int_equal(ehlo_server_start(p->session, p->now), EHLO_ERR_STATE);
+    assert_int_equal(p->out.len, 0);
+    finish(p);
+}
+
 /* -- early input ------------------------------------------------------------------------------------ */
 
 static void who_talks_before_the_greeting_is_refused_on_demand(void **state) /* [C147] */
@@ -1676,6 +2036,7 @@ int main(void)
         TEST(structs_of_other_versions_are_understood),
         TEST(memory_is_asked_for_exactly),
         TEST(a_session_is_small),
+        TEST(authentication_makes_no_session_larger),
         TEST(an_idle_session_holds_no_block),
         TEST(only_the_pending_token_is_taken),
         TEST(each_question_allows_its_codes_and_no_others),
@@ -1720,6 +2081,18 @@ int main(void)
         TEST(facts_follow_the_session),
         TEST(secrets_are_told_by_length_alone),
         TEST(what_may_hold_a_password_is_secret),
+        TEST(secrets_are_announced_from_the_line_of_auth_on),
+        TEST(the_next_octets_that_are_none_end_the_secrecy),
+        TEST(a_session_that_ends_over_a_secret_tells_so),
+        TEST(challenges_are_told_by_length_alone),
+        TEST(an_over_long_line_of_auth_is_secret_too),
+        TEST(a_late_answer_delays_whoever_guesses),
+        TEST(mechanisms_are_those_that_hello_offers),
+        TEST(what_cannot_work_is_not_offered),
+        TEST(who_insists_on_tls_offers_no_login_in_clear),
+        TEST(logins_put_off_are_no_way_to_stay),
+        TEST(tls_may_be_told_before_the_greeting),
+        TEST(clear_text_before_an_implicit_handshake_ends_the_session),
         TEST(who_talks_before_the_greeting_is_refused_on_demand),
         TEST(who_talks_before_the_354_is_refused_on_demand),
         TEST(shutdown_waits_for_what_is_pending),

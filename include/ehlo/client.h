@@ -37,7 +37,9 @@ enum {
     EHLO_CLIENT_LMTP = 1 << 0,          /* RFC 2033: LHLO, a final reply per recipient */
     EHLO_CLIENT_NO_PIPELINING = 1 << 1, /* one command at a time, whatever is offered */
     EHLO_CLIENT_NO_CHUNKING = 1 << 2,   /* transactions use DATA, whatever is offered */
-    EHLO_CLIENT_TRACE_SECRETS = 1 << 3  /* on_trace sees secrets too: for debugging alone */
+    EHLO_CLIENT_TRACE_SECRETS = 1 << 3, /* on_trace sees secrets too: for debugging alone */
+    EHLO_CLIENT_AUTH_CLEAR = 1 << 4     /* mechanisms that show the secret (ehlo_sasl_reveals) may be used outside TLS,
+                                           where anybody may listen, and with a server that was not verified */
 };
 
 /* Zero it; every zero means the default that is written beside it. It is copied, its text too. Times are those of
@@ -124,7 +126,8 @@ EHLO_API int ehlo_client_flush(ehlo_client *c, uint64_t now);
 /* The handshake that EHLO_WANT_TLS asked for is done. held: clear-text octets that were read behind the 220 and not
  * consumed, which anybody may have put there; any but 0 ends the session, and the handshake's result must not be
  * used (CVE-2021-22947). facts is borrowed until close; may be NULL. What the server offered is forgotten: hello
- * follows (RFC 3207 4.2). EHLO_ERR_STATE if TLS was not wanted. A handshake that failed is ehlo_client_lost. */
+ * follows (RFC 3207 4.2). EHLO_ERR_STATE if TLS was not wanted. A handshake that failed is ehlo_client_lost.
+ * Before start it says that the transport is inside TLS from the first octet on (RFC 8314 3.3). */
 EHLO_API int ehlo_client_tls_started(ehlo_client *c, uint64_t now, size_t held, const ehlo_tls_facts *facts);
 
 /* Acts on deadlines that have passed by now; does nothing if early. */
@@ -167,9 +170,12 @@ EHLO_API int ehlo_client_mail(ehlo_client *c, const ehlo_mail_command *mail, ehl
 EHLO_API int ehlo_client_rcpt(ehlo_client *c, const ehlo_rcpt_command *rcpt, ehlo_on_reply done, void *user,
                               ehlo_fault *fault);
 
-/* AUTH with the initial response as plain octets (response.ptr NULL: none). Whether a mechanism that is none of EHLO_SASL_*
- * is offered is the caller's to know (on_capability). done gets a 334, with its challenge as
- * base64 behind the code, or the verdict. After a 334 only ehlo_client_auth_answer may follow. */
+/* AUTH with the initial response as plain octets (response.ptr NULL: none). Whether a mechanism that is none of
+ * EHLO_SASL_* is offered is the caller's to know (on_capability). done gets a 334, with its challenge as base64 behind
+ * the code, or the verdict. After a 334 only ehlo_client_auth_answer may follow. A line that the block cannot hold is
+ * given one of EHLO_AUTH_LINE_MAX octets by the lender, until it has left; without a lender it is EHLO_ERR_SPACE: set
+ * out_max. EHLO_ERR_STATE also outside TLS, or where its facts say that the server was not verified, if the mechanism
+ * would show the secret and EHLO_CLIENT_AUTH_CLEAR is not set (RFC 4954 4). opening.h does all of this. */
 EHLO_API int ehlo_client_auth(ehlo_client *c, ehlo_str mechanism, ehlo_str response, ehlo_on_reply done, void *user,
                               ehlo_fault *fault);
 /* Answers a 334 with plain octets; response.ptr NULL cancels with "*". */

@@ -10,8 +10,10 @@
 #include <ehlo/syntax.h>
 #include <ehlo/dns.h>
 #include <ehlo/body.h>
+#include <ehlo/sasl.h>
 #include <ehlo/server.h>
 #include <ehlo/client.h>
 #include <ehlo/transaction.h>
+#include <ehlo/opening.h>
 
 #endif

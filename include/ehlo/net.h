@@ -7,12 +7,13 @@
  * "from any thread". Sessions that a loop hosts are moved by these functions alone: after ehlo_server_answer or
  * ehlo_server_resume, called past the loop, it would not look at the session anew. POSIX.
  *
- * Order: service, loop, listeners, connections, resolver, sending, timers, from any thread, limits. */
+ * Order: service, loop, TLS, listeners, connections, resolver, sending, timers, from any thread, limits. */
 #ifndef EHLO_NET_H
 #define EHLO_NET_H
 
 #include <ehlo/client.h>
 #include <ehlo/dns.h>
+#include <ehlo/opening.h>
 #include <ehlo/server.h>
 #include <ehlo/transaction.h>
 
@@ -66,6 +67,48 @@ EHLO_API int ehlo_loop_timeout(const ehlo_loop *loop);
 /* Milliseconds of the loop's clock, as taken at the start of this round. */
 EHLO_API uint64_t ehlo_loop_now(const ehlo_loop *loop);
 
+/* -- TLS -------------------------------------------------------------------------------------------- */
+
+/* How a call of an engine ended; negative: the connection is gone, or must be, and `problem` says why. */
+typedef enum ehlo_engine_result {
+    EHLO_ENGINE_DONE = 0,
+    EHLO_ENGINE_READ,  /* nothing was done: call again, likewise, when the descriptor is readable */
+    EHLO_ENGINE_WRITE, /* nothing was done: call again, likewise, when it is writable */
+    EHLO_ENGINE_CLOSED /* read: the peer has properly ended its side (close_notify). An end without that is negative: an
+                       attacker can cut a connection anywhere (RFC 8446 6.1) */
+} ehlo_engine_result;
+
+enum {
+    EHLO_ENGINE_AS_SERVER = 1 << 0,
+    EHLO_ENGINE_VERIFY = 1 << 1 /* client: the handshake fails unless the certificate is one for server_name, of an
+                                authority that the engine trusts, and is valid now */
+};
+
+/* A TLS library, as the application lends it. One engine may serve any number of connections, and threads if its
+ * functions may. They never block: the descriptor does not. */
+typedef struct ehlo_tls_engine {
+    /* TLS for one connected descriptor, which stays ours. server_name: the host that is sought, as a name without a
+     * final dot or an address as text (an address goes into no server name indication, RFC 6066 3); empty for a server;
+     * lives for the call. NULL: it cannot be. */
+    void *(*open)(void *ctx, int fd, unsigned flags, ehlo_str server_name);
+    int (*handshake)(void *tls);
+    /* *got octets, at least one with DONE. */
+    int (*read)(void *tls, char *bytes, size_t len, size_t *got);
+    /* *taken octets, at least one with DONE. A call after READ or WRITE has the same octets in front, perhaps elsewhere
+     * and with more behind. After a negative one read is called all the same: the peer may have said why. */
+    int (*write)(void *tls, const char *bytes, size_t len, size_t *taken);
+    /* Octets that read would give at once, or 1 where it would tell of an end at once: no poll tells of them. */
+    size_t (*pending)(void *tls);
+    /* Once, behind the handshake. Its views live until close. */
+    void (*facts)(void *tls, ehlo_tls_facts *facts);
+    /* Why a call was negative, in words: "certificate has expired"; lives until close. */
+    ehlo_str (*problem)(void *tls);
+    /* Tells the peer that nothing follows; tried once. */
+    int (*shutdown)(void *tls);
+    void (*close)(void *tls);
+    void *ctx;
+} ehlo_tls_engine;
+
 /* -- listeners -------------------------------------------------------------------------------------- */
 
 typedef struct ehlo_listen_config {
@@ -76,10 +119,14 @@ typedef struct ehlo_listen_config {
     int backlog;                 /* 4096 */
     uint8_t share_port;          /* 1: other loops listen on the same port (SO_REUSEPORT) */
     uint8_t proxy;               /* 1: every connection starts with a PROXY preface; without one it is closed */
-    uint8_t implicit_tls;        /* reserved; must be 0 */
+    uint8_t implicit_tls;        /* 1: every connection starts with a TLS handshake (RFC 8314 3.3), behind the PROXY
+                                    preface if there is one; needs tls */
     uint32_t proxy_ms;           /* for the preface; 10000 */
     ehlo_limits *limits;         /* connections are counted there (by the address that a PROXY preface told); may be
                                     NULL; outlives the loop */
+    const ehlo_tls_engine *tls;  /* outlives the loop. Without it STARTTLS must not be offered: the loop would close the
+                                    connection behind its 220 */
+    uint32_t tls_ms;             /* for the handshake of implicit_tls; 60000. That of STARTTLS: the service's tls_ms */
 } ehlo_listen_config;
 
 /* Listens. listener may be NULL; it belongs to the loop. EHLO_ERR_SYSTEM (errno), EHLO_ERR_ARG (also where the
@@ -128,8 +175,8 @@ typedef struct ehlo_resolver_config {
     ehlo_resolver_new_sized((resolver), (loop), (cfg), sizeof(ehlo_resolver_config))
 EHLO_API int ehlo_resolver_new_sized(ehlo_resolver **resolver, ehlo_loop *loop, const ehlo_resolver_config *cfg,
                                      size_t cfg_size);
-/* Before its loop; from a look-up's function too. Look-ups that run are dropped: their functions are not called. NULL is
- * fine. */
+/* Before its loop; from a look-up's function too. Look-ups that run are dropped: their functions are not called. NULL
+ * is fine. */
 EHLO_API void ehlo_resolver_free(ehlo_resolver *resolver);
 
 /* The addresses of a host: status is FOUND with n > 0 of them, both families interleaved, IPv6 first, port 0; NODATA:
@@ -140,8 +187,9 @@ typedef void (*ehlo_on_addresses)(ehlo_loop *loop, ehlo_dns_status status, const
                                   void *arg);
 
 /* Looks up A and AAAA of host: a name, or an address as text or literal, which is its own answer; names in the hosts
- * file are answered from there, and localhost with the loopback addresses (RFC 6761 6.3). Calls fn once, from the loop,
- * never from inside this call. *lookup (may be NULL) is valid until then. EHLO_ERR_ARG: host is no name; EHLO_ERR_MEMORY. */
+ * file are answered from there, and localhost with the loopback addresses (RFC 6761 6.3). Calls fn once, from the
+ * loop, never from inside this call. *lookup (may be NULL) is valid until then. EHLO_ERR_ARG: host is no name;
+ * EHLO_ERR_MEMORY. */
 EHLO_API int ehlo_resolve(ehlo_resolver *resolver, ehlo_str host, ehlo_on_addresses fn, void *arg,
                           ehlo_lookup **lookup);
 /* No more; fn is not called. From anywhere on the loop's thread, the functions of other look-ups among it. */
@@ -152,12 +200,13 @@ EHLO_API void ehlo_lookup_cancel(ehlo_lookup *lookup);
 /* Where mail may go. */
 typedef struct ehlo_host {
     ehlo_str name; /* a name, or an address as text or literal */
-    uint16_t port; /* 0: 25; with LMTP it has to be said */
+    uint16_t port; /* 0: 25, with WRAPPED 465, with credentials 587; with LMTP it has to be said */
 } ehlo_host;
 
 /* How to reach a server. Zero members mean the default. All of it is copied. */
 typedef struct ehlo_connect_config {
-    /* Tried in order, each with its addresses in turn, until one greets and takes our hello. Required. */
+    /* Tried in order, each with its addresses in turn, until one greets, takes our hello, and goes along with the
+     * policy below. A 5yz to AUTH ends it at once: what is wrong with the credentials is so everywhere. Required. */
     const ehlo_host *hosts;
     size_t nhosts;
     /* Settings of the session; without a lender, it is the loop's. Required. EHLO_CLIENT_LMTP and port 25 is
@@ -169,23 +218,34 @@ typedef struct ehlo_connect_config {
     ehlo_address local;
     uint32_t connect_ms;    /* for one address to accept the connection; 30000 */
     uint32_t addresses_max; /* tried of one host; 8 */
+    /* The policy, see opening.h. Where there is no engine, REQUIRED and WRAPPED are EHLO_ERR_ARG (so is DEFAULT with
+     * credentials), and OPPORTUNISTIC is NONE. Under REQUIRED and WRAPPED the certificate is verified, for the name of
+     * the host. Under OPPORTUNISTIC it is not, and an address whose handshake fails is tried once more, in clear. */
+    uint8_t tls;                       /* ehlo_tls_policy */
+    uint8_t unverified;                /* 1: under REQUIRED and WRAPPED too any certificate will do. Whoever has got
+                                            between can then read and change everything; so secrets are not shown to
+                                            such a server, unless the credentials say `clear` */
+    const ehlo_tls_engine *tls_engine; /* outlives the connection; may be NULL */
+    const ehlo_credentials
+        *credentials; /* for AUTH; borrowed, with all it points to, until on_ready or on_failed; NULL:
+                                            no AUTH */
 } ehlo_connect_config;
 
 /* Why no server could be reached: of all that failed what leaves most hope, and of several such the last. */
 typedef struct ehlo_failure {
-    ehlo_stage stage;        /* RESOLVE, CONNECT, GREETING, HELLO */
+    ehlo_stage stage;        /* RESOLVE, CONNECT, GREETING, HELLO, STARTTLS (of the handshake too), AUTH */
     ehlo_outcome outcome;    /* for a message: NOT_SENT, then DEFERRED, then REJECTED, where all servers say so */
     size_t host;             /* index of the server */
     ehlo_address address;    /* family NONE before CONNECT */
     int error;               /* errno of CONNECT, or 0 */
     ehlo_dns_status dns;     /* of RESOLVE; that is NOT_SENT, whatever it is: names can be mended */
-    const ehlo_reply *reply; /* of GREETING and HELLO, if there was one; lives for the call */
-    ehlo_str problem;        /* in words; static storage */
+    const ehlo_reply *reply; /* of GREETING, HELLO, STARTTLS and AUTH, if there was one; lives for the call */
+    ehlo_str problem;        /* in words, the TLS engine's own where its handshake failed; lives for the call */
 } ehlo_failure;
 
 /* Any may be NULL but on_ready. */
 typedef struct ehlo_connect_callbacks {
-    /* The server has taken our hello: transactions may start, from here too. c lives until on_closed. */
+    /* The session is open, as the policy asks: transactions may start, from here too. c lives until on_closed. */
     void (*on_ready)(ehlo_client *c, void *user);
     /* No server could be reached; nothing was sent. Once, last, instead of on_ready. */
     void (*on_failed)(ehlo_loop *loop, const ehlo_failure *failure, void *user);
@@ -195,7 +255,7 @@ typedef struct ehlo_connect_callbacks {
     void (*on_trace)(ehlo_client *c, int direction, ehlo_str bytes, int secret, void *user); /* see client.h */
 } ehlo_connect_callbacks;
 
-/* Connects, greets and says hello, without blocking. *id (may be NULL) names the connection from now on. The callbacks
+/* Connects and opens a session, without blocking. *id (may be NULL) names the connection from now on. The callbacks
  * never run inside this call. Once the loop is to stop, what is still sought fails, sessions say QUIT when nothing is
  * under way, and this is EHLO_ERR_STATE. EHLO_ERR_ARG, EHLO_ERR_MEMORY, EHLO_ERR_SYSTEM. */
 #define ehlo_loop_connect(loop, cfg, callbacks, user, id)                                                              \
@@ -218,10 +278,10 @@ EHLO_API void ehlo_client_kick(ehlo_client *c);
 EHLO_API int ehlo_loop_push(ehlo_transaction *t, const char *bytes, size_t len, int last, size_t *used);
 EHLO_API int ehlo_loop_body_ready(ehlo_transaction *t);
 
-/* Sends one message and waits: connects as cfg says, on a loop of its own (cfg->resolver must be NULL; `resolver` may be
- * NULL), and ends with QUIT. callbacks (may be NULL) are those of the transaction; `body` may not be LATER. Returns the
- * worst outcome (ehlo_outcome, above 0), and each recipient has its own; where no server could be reached, on_failed
- * (may be NULL) is told why. Negative: nothing was done. EHLO_ERR_ARG, EHLO_ERR_MEMORY, EHLO_ERR_SYSTEM. */
+/* Sends one message and waits: connects as cfg says, on a loop of its own (cfg->resolver must be NULL; `resolver` may
+ * be NULL), and ends with QUIT. callbacks (may be NULL) are those of the transaction; `body` may not be LATER. Returns
+ * the worst outcome (ehlo_outcome, above 0), and each recipient has its own; where no server could be reached,
+ * on_failed (may be NULL) is told why. Negative: nothing was done. EHLO_ERR_ARG, EHLO_ERR_MEMORY, EHLO_ERR_SYSTEM. */
 #define ehlo_send(cfg, resolver, envelope, callbacks, on_failed, user)                                                 \
     ehlo_send_sized((cfg), sizeof(ehlo_connect_config), (resolver), sizeof(ehlo_resolver_config), (envelope),          \
                     sizeof(ehlo_envelope), sizeof(ehlo_recipient), (callbacks), sizeof(ehlo_transaction_callbacks),    \
@@ -259,9 +319,9 @@ EHLO_API int ehlo_loop_resume(ehlo_loop *loop, ehlo_conn_id id);
 /* Calls fn(loop, arg) on the loop's thread, soon, in order. EHLO_ERR_MEMORY. What was posted before the loop
  * is freed is called, at the latest from ehlo_loop_free. */
 EHLO_API int ehlo_loop_post(ehlo_loop *loop, void (*fn)(ehlo_loop *loop, void *arg), void *arg);
-/* Stops accepting, says 421 to idle peers, lets messages in flight finish for at most grace_ms, then closes
- * what is left; ehlo_loop_run then returns. Outgoing sessions: see ehlo_loop_connect. From a signal handler too. A second
- * call may shorten the grace. */
+/* Stops accepting, says 421 to idle peers, lets messages in flight finish for at most grace_ms, then closes what is
+ * left; ehlo_loop_run then returns. Outgoing sessions: see ehlo_loop_connect. From a signal handler too. A second call
+ * may shorten the grace. */
 EHLO_API void ehlo_loop_stop(ehlo_loop *loop, int grace_ms);
 
 /* -- limits ----------------------------------------------------------------------------------------- */

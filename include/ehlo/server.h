@@ -42,10 +42,14 @@ enum {
                                             pending, and READ wanted for it) or behind DATA before the 354: 554 or 421,
                                             and close */
     EHLO_SERVICE_REQUIRE_TLS = 1 << 4,   /* MAIL, AUTH... before STARTTLS are 530 5.7.0 (not for public MX) */
-    EHLO_SERVICE_REQUIRE_AUTH = 1 << 5,  /* submission (RFC 6409 4.3): MAIL before AUTH is 530 5.7.0 */
-    EHLO_SERVICE_AUTH_CLEAR = 1 << 6,    /* offer and accept AUTH outside TLS too (RFC 8314 advises against) */
+    EHLO_SERVICE_REQUIRE_AUTH = 1 << 5,  /* MAIL before AUTH is 530 5.7.0 */
+    EHLO_SERVICE_AUTH_CLEAR = 1 << 6,    /* offer and accept AUTH outside TLS too, PLAIN and LOGIN among it where
+                                            auth_mechanisms has them (RFC 8314 advises against) */
     EHLO_SERVICE_REFUSE_8BIT = 1 << 7,   /* octets above 127 in a message without BODY=8BITMIME: 554 5.6.1 */
-    EHLO_SERVICE_TRACE_SECRETS = 1 << 8  /* on_trace sees secrets too: for debugging alone */
+    EHLO_SERVICE_TRACE_SECRETS = 1 << 8, /* on_trace sees secrets too: for debugging alone */
+    EHLO_SERVICE_SUBMISSION = 1 << 9     /* the submission role (RFC 6409): REQUIRE_AUTH, and domains in MAIL and RCPT
+                                            that are not fully qualified are 554 5.1.8 and 5.1.2 (4.2); see
+                                            ehlo_header_scan for what a submitted message may lack */
 };
 
 /* What a service offers and how far it goes. Zero it; every zero means the default that is written beside
@@ -58,7 +62,9 @@ typedef struct ehlo_service_config {
                             ENHANCEDSTATUSCODES SMTPUTF8 HELP, which ask nothing of the application but to keep
                             octets as they are. The others are promises of the application's: it gets their
                             parameters and must honour them */
-    ehlo_str auth_mechanisms; /* "PLAIN LOGIN"; required with EHLO_CAP_AUTH */
+    ehlo_str auth_mechanisms; /* "PLAIN LOGIN"; required with EHLO_CAP_AUTH. Inside a session only what can work there
+                                 is offered and accepted: -PLUS with the octets of a channel binding, EXTERNAL with a
+                                 client certificate that was verified (both: ehlo_tls_facts) */
     ehlo_str keywords;        /* the application's own EHLO lines, '\n' between: "XFOO 1\nXBAR" */
     ehlo_str deliverby;       /* argument of DELIVERBY: the minimum seconds, or empty */
     ehlo_str mt_priority;     /* argument of MT-PRIORITY: the profile, or empty */
@@ -84,7 +90,7 @@ typedef struct ehlo_service_config {
     uint32_t max_rcpt_domains;  /* offered as LIMITS RCPTDOMAINMAX, enforced by the application; 0: not offered */
     uint32_t max_bad;           /* bad commands (500-504 and 555 of the library's own, AUTH failures) in a row without
                                 an accepted MAIL, RCPT or message; 20; beyond: 421 */
-    uint32_t max_idle_commands; /* NOOP RSET VRFY EXPN HELP EHLO and tiny chunks between two accepted MAIL, RCPT,
+    uint32_t max_idle_commands; /* NOOP RSET VRFY EXPN HELP EHLO AUTH and tiny chunks between two accepted MAIL, RCPT,
                                    messages or longer chunks; 1000; beyond: 421 */
     uint32_t tiny_chunk;        /* a BDAT chunk of fewer octets is tiny; 16 */
     uint64_t max_commands;      /* per session; 0: any number; beyond: 421 */
@@ -166,8 +172,8 @@ typedef struct ehlo_server_callbacks {
     int (*on_rcpt)(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo_reply *r, void *user);
     /* Asked at DATA and at the first BDAT, with at least one accepted recipient. */
     int (*on_data)(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user);
-    /* Octets of the message, dots unstuffed. *taken comes as len; fewer stops the peer until
-     * ehlo_server_resume. EHLO_REFUSE: with *r (default 554 5.6.0) as the reply once the rest was drained; on_reset follows at once.
+    /* Octets of the message, dots unstuffed. *taken comes as len; fewer stops the peer until ehlo_server_resume.
+     * EHLO_REFUSE: with *r (default 554 5.6.0) as the reply once the rest was drained; on_reset follows at once.
      * Negative: 421 and close. */
     int (*on_body)(ehlo_server *s, const char *bytes, size_t len, size_t *taken, ehlo_reply *r, void *user);
     /* The commit: the message is whole. 2yz promises its delivery. In SMTP the reply is the peer's; in LMTP a
@@ -180,9 +186,10 @@ typedef struct ehlo_server_callbacks {
      * NULL if there was no initial response; length 0 is the empty response. 334 with bytes in r->text: a
      * challenge, sent as base64 (any octets, at most 3/4 of reply_max). 235: authenticated. Default: 504.
      * Cancelled by the peer, or given up: mechanism and response both have NULL: forget the exchange; the
-     * verdict and *r are not looked at. */
+     * verdict and *r are not looked at. Who it was is the application's to remember, and to forget: after STARTTLS and
+     * XCLIENT nobody is authenticated, and ehlo_server_with lacks EHLO_WITH_AUTH. */
     int (*on_auth)(ehlo_server *s, ehlo_token token, ehlo_str mechanism, ehlo_str response, ehlo_reply *r, void *user);
-    /* STARTTLS. Default: 220. */
+    /* STARTTLS. Default: 220; 454 says that it cannot be for now. */
     int (*on_starttls)(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user);
     /* VRFY (default 252), EXPN (252), HELP (214), VERB (250), ETRN (458), XCLIENT (550), NOOP (250), unknown (500). */
     int (*on_command)(ehlo_server *s, ehlo_token token, const ehlo_command *command, ehlo_reply *r, void *user);
@@ -191,8 +198,9 @@ typedef struct ehlo_server_callbacks {
     /* From inside ehlo_server_close, once, last. reason: ehlo_close. pending: the token that will never be
      * answered, or 0. */
     void (*on_close)(ehlo_server *s, int reason, ehlo_token pending, void *user);
-    /* What was said: command lines without CRLF, replies as the transport took them. secret: bytes->ptr is
-     * NULL and only the length is told, unless EHLO_SERVICE_TRACE_SECRETS. Bodies are not traced. */
+    /* What was said: command lines without CRLF, replies as the transport took them. secret (what may hold a password,
+     * and the challenges of AUTH): bytes.ptr is NULL and only the length is told, unless EHLO_SERVICE_TRACE_SECRETS.
+     * Bodies are not traced. */
     void (*on_trace)(ehlo_server *s, int direction, ehlo_str bytes, int secret, void *user);
 } ehlo_server_callbacks;
 
@@ -202,11 +210,11 @@ typedef struct ehlo_server_callbacks {
 #define ehlo_service_size(cfg) ehlo_service_size_sized((cfg), sizeof(ehlo_service_config))
 EHLO_API size_t ehlo_service_size_sized(const ehlo_service_config *cfg, size_t cfg_size);
 
-/* Checks cfg, renders the EHLO reply and builds a service in mem (aligned for anything). It is read-only from
- * then on, may be used by any number of threads, must outlive its sessions, and needs no end. Callbacks and
- * cfg are copied. *service is mem. EHLO_ERR_ARG: a setting is out of range, a text holds what may not be sent, hostname is
- * missing, extensions contradict each other (BINARYMIME without CHUNKING, SMTPUTF8 without 8BITMIME, AUTH
- * without mechanisms, REQUIRE_TLS without STARTTLS), or write is NULL. EHLO_ERR_SPACE: len is too small. */
+/* Checks cfg, renders the EHLO reply and builds a service in mem (aligned for anything). It is read-only from then on,
+ * may be used by any number of threads, must outlive its sessions, and needs no end. Callbacks and cfg are copied.
+ * *service is mem. EHLO_ERR_ARG: a setting is out of range, a text holds what may not be sent, hostname is missing,
+ * extensions contradict each other (BINARYMIME without CHUNKING, SMTPUTF8 without 8BITMIME, AUTH without mechanisms,
+ * REQUIRE_TLS without STARTTLS, SUBMISSION without AUTH), or write is NULL. EHLO_ERR_SPACE: len is too small. */
 #define ehlo_service_init(service, mem, len, cfg, callbacks)                                                           \
     ehlo_service_init_sized((service), (mem), (len), (cfg), sizeof(ehlo_service_config), (callbacks),                  \
                             sizeof(ehlo_server_callbacks))
@@ -259,7 +267,8 @@ EHLO_API int ehlo_server_answer(ehlo_server *s, uint64_t now, ehlo_token token, 
 /* The handshake that EHLO_WANT_TLS asked for is done. held: clear-text octets read but not consumed, which
  * may hold a forged command; any but 0 closes the session, and the handshake's result must not be used
  * (RFC 3207 4.2, CVE-2011-0411). facts is borrowed until close; may be NULL. EHLO_ERR_STATE if TLS was not
- * wanted. A handshake that failed is ehlo_server_lost. */
+ * wanted. A handshake that failed is ehlo_server_lost. Before start it says that the transport is inside TLS from the
+ * first octet on (RFC 8314 3.3), as ehlo_peer's tls does without the facts. */
 EHLO_API int ehlo_server_tls_started(ehlo_server *s, uint64_t now, size_t held, const ehlo_tls_facts *facts);
 
 /* Acts on deadlines that have passed by now; does nothing if early. */
@@ -271,7 +280,8 @@ EHLO_API int ehlo_server_eof(ehlo_server *s, uint64_t now);
 /* The transport is gone, or must be: nothing more is written. */
 EHLO_API int ehlo_server_lost(ehlo_server *s);
 
-/* Says 421 and closes: at once where no transaction is open, else when the open one has ended. */
+/* Says 421 and closes: at once where no transaction is open, else when the open one has ended. During a handshake,
+ * where nothing can be said, it just closes. */
 EHLO_API int ehlo_server_shutdown(ehlo_server *s, uint64_t now);
 
 /* Ends a session in whatever state: on_reset if a transaction is open, on_close, and the memory is the
@@ -293,6 +303,9 @@ EHLO_API const ehlo_peer *ehlo_server_peer(const ehlo_server *s);           /* a
 EHLO_API const ehlo_tls_facts *ehlo_server_tls_facts(const ehlo_server *s); /* NULL outside TLS, or if not given */
 EHLO_API void *ehlo_server_user(const ehlo_server *s);
 EHLO_API const ehlo_service *ehlo_server_service(const ehlo_server *s);
+/* The EHLO_SASL_* that an EHLO offers now; 0 outside TLS where AUTH is for inside it alone. For
+ * ehlo_sasl_server_config. */
+EHLO_API uint32_t ehlo_server_mechanisms(const ehlo_server *s);
 /* EHLO_WITH_*, or'ed, for ehlo_received: ESMTP after EHLO, LMTP, TLS, AUTH, UTF8 of the transaction. */
 EHLO_API unsigned ehlo_server_with(const ehlo_server *s);
 

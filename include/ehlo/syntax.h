@@ -176,7 +176,8 @@ typedef struct ehlo_mail {
     uint32_t hold_for;   /* seconds */
     uint64_t size;       /* octets */
     ehlo_str envid;      /* xtext, as written; decodes to no CR, LF or NUL */
-    ehlo_str auth;       /* xtext, as written, or "<>" */
+    ehlo_str auth;       /* xtext, as written, or "<>"; a server's session that is not authenticated tells "<>" whatever
+                            was written (RFC 4954 5) */
     ehlo_str hold_until; /* RFC 3339 UTC date-time, as written */
 } ehlo_mail;
 
@@ -273,10 +274,10 @@ enum {
  * UTF-8 with EHLO_REPLY_UTF8). EHLO_ERR_SYNTAX with *fault (EHLO_RULE_REPLY, _NON_ASCII, _CONTROL or _UTF8). */
 EHLO_API int ehlo_reply_check(const ehlo_reply *reply, unsigned flags, ehlo_fault *fault);
 
-/* Writes a whole reply with its CRLFs: text split at '\n', each line with code and, with
- * EHLO_REPLY_ENHANCED and an enhanced code other than 0.0.0 and a class other than 3, the enhanced code.
- * A line that would pass 512 octets with its CRLF is split at a space, or where there is none at 512 octets,
- * never inside a UTF-8 sequence. A line without text still has the SP (RFC 5321 4.2.1). EHLO_ERR_SPACE: *len is what it needs. Otherwise as ehlo_reply_check. */
+/* Writes a whole reply with its CRLFs: text split at '\n', each line with code and, with EHLO_REPLY_ENHANCED and an
+ * enhanced code other than 0.0.0 and a class other than 3, the enhanced code. A line that would pass 512 octets with
+ * its CRLF is split at a space, or where there is none at 512 octets, never inside a UTF-8 sequence. A line without
+ * text still has the SP (RFC 5321 4.2.1). EHLO_ERR_SPACE: *len is what it needs. Otherwise as ehlo_reply_check. */
 EHLO_API int ehlo_reply_write(const ehlo_reply *reply, unsigned flags, char *out, size_t cap, size_t *len,
                               ehlo_fault *fault);
 
@@ -313,6 +314,41 @@ EHLO_API int ehlo_date_write(int64_t unix_seconds, int32_t zone_minutes, char *o
 /* Writes an address as text: "192.0.2.1" or "2001:db8::1" (RFC 5952); with literal, as a domain literal
  * "[192.0.2.1]" or "[IPv6:2001:db8::1]". 48 octets suffice. EHLO_ERR_ARG for a family of NONE. */
 EHLO_API int ehlo_address_write(const ehlo_address *address, int literal, char *out, size_t cap, size_t *len);
+
+/* -- header of a message (RFC 5322 2.2, 3.6; RFC 6409 8) -------------------------------------------- */
+
+/* Fields that a submission server may add, or a relay count. */
+enum { EHLO_FIELD_DATE = 1 << 0, EHLO_FIELD_MESSAGE_ID = 1 << 1, EHLO_FIELD_FROM = 1 << 2, EHLO_FIELD_SENDER = 1 << 3 };
+
+/* What the header of a message was found to have. Zero it before the first octet. */
+typedef struct ehlo_header {
+    unsigned fields;   /* EHLO_FIELD_*, or'ed */
+    uint32_t received; /* Received fields: the hops it has come (RFC 5321 6.3) */
+    uint8_t ended;     /* 1: by an empty line */
+    uint8_t malformed; /* 1: a line of it is neither a field nor the continuation of one */
+    uint8_t name_len;  /* private, as the two below */
+    uint8_t step;
+    char name[16];
+} ehlo_header;
+
+/* Looks at the next octets of a message, however they are cut: how many of them are header. Where that ends (`ended`
+ * is then 1) at a line that begins with CR or LF, fields may be added behind those octets; that line follows. Once
+ * ended it is 0. Nothing is kept but the beginning of a field's name. (RFC 5322 2.1) */
+EHLO_API size_t ehlo_header_scan(ehlo_header *header, const char *bytes, size_t len);
+
+/* What a submitted message lacks, of Date and Message-ID (RFC 6409 8.2, 8.3). */
+typedef struct ehlo_header_additions {
+    int64_t time;         /* Unix seconds */
+    int32_t zone_minutes; /* east of UTC, -1439 to 1439 */
+    ehlo_str id;          /* what stands before the @ of the Message-ID: unique, dot-atom (RFC 5322 3.6.4) */
+    ehlo_str domain;      /* and behind it: our host name, or a literal */
+} ehlo_header_additions;
+
+/* Writes the fields of Date and Message-ID that the header lacks, each with its CRLF; *len is 0 where it lacks none.
+ * EHLO_ERR_ARG: a time beyond ehlo_date_write's, or id or domain hold what may not stand there. EHLO_ERR_SPACE: *len is
+ * what it needs. */
+EHLO_API int ehlo_header_complete(const ehlo_header *header, const ehlo_header_additions *additions, char *out,
+                                  size_t cap, size_t *len);
 
 /* -- reply reader (RFC 5321 4.2, RFC 3463) ---------------------------------------------------------- */
 
@@ -458,9 +494,9 @@ EHLO_API int ehlo_auth_response_write(ehlo_str response, char *out, size_t cap, 
 /* The longest preface read: v1 has 107 octets at most; of v2 more than this is EHLO_ERR_SYNTAX. */
 #define EHLO_PROXY_MAX 536
 
-/* Reads a preface at the start of bytes. EHLO_OK: *used octets are the preface, and *peer has the
- * addresses it told (proxied set; for LOCAL, UNKNOWN, UNIX and UNSPEC left as they were; TLVs are skipped). EHLO_ERR_INCOMPLETE: feed more.
- * EHLO_ERR_SYNTAX: this is no preface, or a broken one: close without a word. */
+/* Reads a preface at the start of bytes. EHLO_OK: *used octets are the preface, and *peer has the addresses it told
+ * (proxied set; for LOCAL, UNKNOWN, UNIX and UNSPEC left as they were; TLVs are skipped). EHLO_ERR_INCOMPLETE: feed
+ * more. EHLO_ERR_SYNTAX: this is no preface, or a broken one: close without a word. */
 EHLO_API int ehlo_proxy_parse(const char *bytes, size_t len, ehlo_peer *peer, size_t *used);
 
 #ifdef __cplusplus

@@ -68,7 +68,7 @@ enum {
     EHLO_ERR_SPACE = -7,       /* the caller's buffer is too small */
     EHLO_ERR_FULL = -8,        /* a bounded window or queue is full; nothing was queued */
     EHLO_ERR_UNSUPPORTED = -9, /* this build or platform cannot do it */
-    EHLO_ERR_SYSTEM = -10,     /* the operating system refused; errno says why */
+    EHLO_ERR_SYSTEM = -10,     /* the operating system refused, errno says why; or a function of the caller's failed */
 
     EHLO_ERR_FATAL = -100,    /* never returned; errors at or below it end the session */
     EHLO_ERR_MEMORY = -101,   /* the lender had no output block */
@@ -173,9 +173,20 @@ typedef struct ehlo_peer {
 typedef struct ehlo_tls_facts {
     ehlo_str version;      /* "TLSv1.3" */
     ehlo_str cipher;       /* "TLS_AES_256_GCM_SHA384" */
-    ehlo_str peer_subject; /* of the client certificate, empty if there is none */
-    uint8_t peer_verified; /* 1: the peer's certificate was verified */
+    ehlo_str peer_subject; /* of the peer's certificate, empty if there is none */
+    uint8_t peer_verified; /* 1: the peer's certificate was verified; a server's for the name that was sought */
+    ehlo_str server_name;  /* what the client asked for (RFC 6066 3), empty if it did not */
+    ehlo_str exporter;     /* channel binding tls-exporter (RFC 9266): 32 octets, or empty where it is not unique */
+    ehlo_str end_point;    /* channel binding tls-server-end-point (RFC 5929 4): the hash of the server's certificate,
+                              or empty */
 } ehlo_tls_facts;
+
+/* 1 if the peer of a TLS connection may be trusted with a secret: it was verified. Without facts that is left to
+ * whoever did the handshake. */
+static inline int ehlo_tls_trusted(const ehlo_tls_facts *facts)
+{
+    return facts == NULL || facts->peer_verified;
+}
 
 /* -- what sessions share ---------------------------------------------------------------------------- */
 
@@ -213,7 +224,7 @@ enum {
     EHLO_WANT_WRITE = 2,   /* call flush when the transport takes octets again */
     EHLO_WANT_TLS = 4,     /* do the TLS handshake, then call tls_started */
     EHLO_WANT_ANSWER = 8,  /* an answer is pending */
-    EHLO_WANT_SECRET = 16, /* the octets to come are secret: wipe them after feed */
+    EHLO_WANT_SECRET = 16, /* what was fed last, or comes next, is secret: wipe it after feed */
     EHLO_WANT_CLOSE = 32,  /* it is over: close the transport, call close */
     EHLO_WANT_NEXT = 64    /* client: the next transaction may start */
 };

@@ -198,6 +198,7 @@ static void conclude_auth(ehlo_server *s)
     s->urgent = 1;
     if (s->answer_code == 334) {
         s->phase = EHLO_PHASE_AUTH;
+        s->challenging = 1;
         return;
     }
     s->phase = EHLO_PHASE_COMMAND;

@@ -21,9 +21,9 @@ void ehlo_session_auth(ehlo_server *s, ehlo_str argument)
         ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY_BAD, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
     } else if (ehlo_auth_parse(argument, &mechanism, &response, &fault) != EHLO_OK) {
         ehlo_session_bad(s, fault.rule == EHLO_RULE_BASE64 ? EHLO_SAY_BASE64 : EHLO_SAY_ARGUMENT);
-    } else if (!ehlo_service_has_mechanism(s->service, mechanism)) {
+    } else if (!ehlo_service_has_mechanism(s->service, s->tls_facts, mechanism)) {
         ehlo_session_bad(s, EHLO_SAY_MECHANISM);
-    } else {
+    } else if (!ehlo_session_idle(s)) { /* an attempt that is put off is no failure, but costs us as much */
         ask(s, mechanism, response);
     }
 }
@@ -50,6 +50,7 @@ void ehlo_session_auth_line(ehlo_server *s, ehlo_str line)
 {
     size_t decoded;
     s->urgent = 1;
+    s->secret = 1;
     if (ehlo_session_traces(s)) ehlo_session_trace(s, EHLO_TRACE_IN, line, 1);
     if (line.len == 1 && line.ptr[0] == '*') {
         ehlo_session_auth_give_up(s, EHLO_SAY_CANCELLED);

@@ -35,7 +35,8 @@ static void apply_defaults(ehlo_client_config *config)
 
 static int valid(const ehlo_client_config *config)
 {
-    unsigned flags = EHLO_CLIENT_LMTP | EHLO_CLIENT_NO_PIPELINING | EHLO_CLIENT_NO_CHUNKING | EHLO_CLIENT_TRACE_SECRETS;
+    unsigned flags = EHLO_CLIENT_LMTP | EHLO_CLIENT_NO_PIPELINING | EHLO_CLIENT_NO_CHUNKING |
+                     EHLO_CLIENT_TRACE_SECRETS | EHLO_CLIENT_AUTH_CLEAR;
     return (config->flags & ~flags) == 0 && config->bare_cr <= EHLO_BARE_PASS && config->bare_lf <= EHLO_BARE_PASS &&
            (config->bare_cr == EHLO_BARE_PASS) == (config->bare_lf == EHLO_BARE_PASS) && config->reply_max >= 512 &&
            config->window <= UINT16_MAX && config->out_max >= EHLO_LINE_MAX && config->out_max <= OUT_MAX_LIMIT &&
@@ -56,9 +57,7 @@ static int normalise(const ehlo_client_config *cfg, size_t cfg_size, ehlo_client
 /* Sessions may lie side by side. */
 static size_t size_of(const ehlo_client_config *config)
 {
-    size_t unit = _Alignof(max_align_t);
-    size_t size = sizeof(ehlo_client) + (config->lender.lend == NULL ? config->out_max : 0) + config->name.len;
-    return (size + unit - 1) / unit * unit;
+    return ehlo_aligned(sizeof(ehlo_client) + (config->lender.lend == NULL ? config->out_max : 0) + config->name.len);
 }
 
 size_t ehlo_client_size_sized(const ehlo_client_config *cfg, size_t cfg_size)
@@ -132,6 +131,7 @@ static void finish(ehlo_client *c)
     c->blocked = c->eager = 0;
     ehlo_client_wipe(c);
     ehlo_out_clear(&c->out, &c->config.lender);
+    if (c->opening != NULL) ehlo_opening_abandon(c->opening);
 }
 
 /* -- around every call ------------------------------------------------------------------------------ */
@@ -219,7 +219,7 @@ int ehlo_client_tls_started(ehlo_client *c, uint64_t now, size_t held, const ehl
 {
     int error = ehlo_client_enter(c, now);
     if (error != EHLO_OK) return error;
-    if (c->phase != EHLO_CLIENT_TLS) {
+    if (c->phase != EHLO_CLIENT_TLS && (c->phase != EHLO_CLIENT_FRESH || c->tls)) {
         c->running = 0;
         return EHLO_ERR_STATE;
     }
@@ -233,7 +233,8 @@ int ehlo_client_tls_started(ehlo_client *c, uint64_t now, size_t held, const ehl
     c->verbose = 0;
     c->tls = 1;
     c->facts = facts;
-    c->phase = EHLO_CLIENT_READY;
+    if (c->phase == EHLO_CLIENT_TLS) c->phase = EHLO_CLIENT_READY;
+    if (c->phase == EHLO_CLIENT_READY && c->opening != NULL) ehlo_opening_secured(c->opening);
     return ehlo_client_leave(c);
 }
 

@@ -4,6 +4,8 @@
  * or stops inside the last slice, the encoder stands where it should; only else the way is walked again. */
 #include "client_session.h"
 
+#include <ehlo/sasl.h>
+
 #include <string.h>
 
 enum { PARTS = 128 };
@@ -134,8 +136,8 @@ static ehlo_str piece_in_reach(const ehlo_sending *body)
     return piece;
 }
 
-/* 1 if every octet of what is in reach of the encoder is decided: at the end of the body, and at the end of a chunk, which
- * was measured so. */
+/* 1 if every octet of what is in reach of the encoder is decided: at the end of the body, and at the end of a chunk,
+ * which was measured so. */
 static int ends_with(const ehlo_sending *body, ehlo_str piece)
 {
     return body->mode == EHLO_SEND_TEXT ? body->last : piece.len == body->span;
@@ -305,12 +307,12 @@ static void trace_block(ehlo_client *c)
     c->traced = c->left + (uint32_t)waiting.len;
 }
 
-/* Not to be optimised away: nobody reads it again. */
+/* A block that was lent for a long line goes back. */
 void ehlo_client_wipe(ehlo_client *c)
 {
-    volatile char *at = c->out.block;
-    if (!c->has_secret || at == NULL) return;
-    for (uint32_t left = c->out.size; left > 0; left--) *at++ = 0;
+    if (!c->has_secret || c->out.block == NULL) return;
+    ehlo_secret_wipe(c->out.block, c->out.size);
+    if (c->out.size > c->config.out_max) ehlo_client_narrow(c);
 }
 
 static void take_block(ehlo_client *c, size_t taken)

@@ -3,6 +3,8 @@
 
 #include "chars.h"
 
+#include <ehlo/sasl.h>
+
 #include <string.h>
 
 /* -- the ring --------------------------------------------------------------------------------------- */
@@ -88,7 +90,8 @@ static int in_body(const ehlo_client *c)
     return c->body.mode != EHLO_SEND_NONE && !c->body.whole;
 }
 
-/* EHLO_OK if a command may be queued in this phase. The commands of a transaction stay together: it says so before each. */
+/* EHLO_OK if a command may be queued in this phase. The commands of a transaction stay together: it says so before
+ * each. */
 static int admit(ehlo_client *c, ehlo_client_phase phase)
 {
     int amid = phase == EHLO_CLIENT_READY && c->sending != NULL && !c->own;
@@ -101,22 +104,20 @@ static int admit(ehlo_client *c, ehlo_client_phase phase)
 
 /* -- hello ------------------------------------------------------------------------------------------ */
 
-int ehlo_client_say_hello(ehlo_client *c, ehlo_verb verb)
+int ehlo_client_say_hello(ehlo_client *c, ehlo_verb verb, ehlo_on_reply done, void *user)
 {
     line l;
     int error = open_line(c, &l);
     if (error != EHLO_OK) return error;
     error = ehlo_hello_write(verb, c->config.name, l.at, l.cap, &l.len, NULL);
-    return close_line(c, &l, error, verb, 1, c->hello_done, c->hello_user);
+    return close_line(c, &l, error, verb, 1, done, user);
 }
 
 int ehlo_client_hello(ehlo_client *c, ehlo_on_reply done, void *user)
 {
     int error = admit(c, EHLO_CLIENT_READY);
     if (error != EHLO_OK) return error;
-    c->hello_done = done;
-    c->hello_user = user;
-    return ehlo_client_say_hello(c, c->config.flags & EHLO_CLIENT_LMTP ? EHLO_VERB_LHLO : EHLO_VERB_EHLO);
+    return ehlo_client_say_hello(c, c->config.flags & EHLO_CLIENT_LMTP ? EHLO_VERB_LHLO : EHLO_VERB_EHLO, done, user);
 }
 
 /* -- commands with text ----------------------------------------------------------------------------- */
@@ -199,10 +200,46 @@ int ehlo_client_rcpt(ehlo_client *c, const ehlo_rcpt_command *rcpt, ehlo_on_repl
 
 /* -- AUTH ------------------------------------------------------------------------------------------- */
 
-/* Neither AUTH nor what follows a challenge is ever followed by another command: the secret is the last in the block. */
-static int close_secret(ehlo_client *c, const line *l, int result, ehlo_on_reply done, void *user)
+/* An AUTH line that is too long for the block gets a larger one, for as long as it takes to leave: sessions do not pay
+ * for what they seldom need. */
+static int widen(ehlo_client *c, line *l)
 {
-    int error = close_line(c, l, result, EHLO_VERB_AUTH, 1, done, user);
+    const ehlo_lender *lender = &c->config.lender;
+    if (lender->lend == NULL || c->out.size >= EHLO_AUTH_LINE_MAX) return EHLO_ERR_SPACE;
+    if (!ehlo_out_empty(&c->out)) return EHLO_ERR_FULL;
+    ehlo_out_settle(&c->out, lender);
+    c->out.size = EHLO_AUTH_LINE_MAX;
+    return open_line(c, l);
+}
+
+void ehlo_client_narrow(ehlo_client *c)
+{
+    if (c->out.block != NULL) c->config.lender.give(c->out.block, c->out.size, c->config.lender.ctx);
+    c->out.block = NULL;
+    c->out.size = c->config.out_max;
+}
+
+/* mechanism: NULL where the line answers a challenge. */
+static int write_auth(const ehlo_str *mechanism, ehlo_str response, line *l, ehlo_fault *fault)
+{
+    if (mechanism == NULL) return ehlo_auth_response_write(response, l->at, l->cap, &l->len);
+    return ehlo_auth_write(*mechanism, response, l->at, l->cap, &l->len, fault);
+}
+
+/* Neither AUTH nor what follows a challenge is ever followed by another command: the secret is the last in the block.
+ * */
+static int queue_auth(ehlo_client *c, const ehlo_str *mechanism, ehlo_str response, ehlo_on_reply done, void *user,
+                      ehlo_fault *fault)
+{
+    line l;
+    int error = open_line(c, &l);
+    if (error != EHLO_OK) return error;
+    error = write_auth(mechanism, response, &l, fault);
+    if (error == EHLO_ERR_SPACE && l.len > c->out.size && l.len <= EHLO_AUTH_LINE_MAX) {
+        error = widen(c, &l);
+        if (error == EHLO_OK) error = write_auth(mechanism, response, &l, fault);
+    }
+    error = close_line(c, &l, error, EHLO_VERB_AUTH, 1, done, user);
     if (error != EHLO_OK) return error;
     c->phase = EHLO_CLIENT_READY;
     c->secret = c->left + ehlo_out_length(&c->out);
@@ -211,32 +248,32 @@ static int close_secret(ehlo_client *c, const line *l, int result, ehlo_on_reply
 }
 
 /* RFC 4954 4: only what is offered, in the state we are in. */
-static int offers_mechanism(const ehlo_client *c, ehlo_str mechanism)
+static int offers_mechanism(const ehlo_client *c, uint32_t known)
 {
-    uint32_t known = ehlo_sasl_find(mechanism);
     return (c->offers.caps & EHLO_CAP_AUTH) && (known == 0 || (c->offers.mechanisms & known));
+}
+
+/* RFC 4954 4, RFC 8314 3: no secret goes where anybody may listen, or to who knows whom, unless the caller insisted. */
+static int is_safe(const ehlo_client *c, uint32_t known)
+{
+    return (c->tls && ehlo_tls_trusted(c->facts)) || (c->config.flags & EHLO_CLIENT_AUTH_CLEAR) || known == 0 ||
+           !ehlo_sasl_reveals(known);
 }
 
 int ehlo_client_auth(ehlo_client *c, ehlo_str mechanism, ehlo_str response, ehlo_on_reply done, void *user,
                      ehlo_fault *fault)
 {
-    line l;
+    uint32_t known = ehlo_sasl_find(mechanism);
     int error = admit(c, EHLO_CLIENT_READY);
-    if (error == EHLO_OK && !offers_mechanism(c, mechanism)) error = EHLO_ERR_UNSUPPORTED;
-    if (error == EHLO_OK) error = open_line(c, &l);
-    if (error != EHLO_OK) return error;
-    error = ehlo_auth_write(mechanism, response, l.at, l.cap, &l.len, fault);
-    return close_secret(c, &l, error, done, user);
+    if (error == EHLO_OK && !offers_mechanism(c, known)) error = EHLO_ERR_UNSUPPORTED;
+    if (error == EHLO_OK && !is_safe(c, known)) error = EHLO_ERR_STATE;
+    return error == EHLO_OK ? queue_auth(c, &mechanism, response, done, user, fault) : error;
 }
 
 int ehlo_client_auth_answer(ehlo_client *c, ehlo_str response, ehlo_on_reply done, void *user)
 {
-    line l;
     int error = admit(c, EHLO_CLIENT_CHALLENGED);
-    if (error == EHLO_OK) error = open_line(c, &l);
-    if (error != EHLO_OK) return error;
-    error = ehlo_auth_response_write(response, l.at, l.cap, &l.len);
-    return close_secret(c, &l, error, done, user);
+    return error == EHLO_OK ? queue_auth(c, NULL, response, done, user, NULL) : error;
 }
 
 /* -- bodies ----------------------------------------------------------------------------------------- */

@@ -129,7 +129,8 @@ static void learn(ehlo_client *c, const ehlo_reply *reply)
 /* What cannot count: extensions without those they need, or in the wrong place, or that we were told not to use. */
 static uint32_t masked(const ehlo_client *c)
 {
-    uint32_t mask = c->tls ? EHLO_CAP_STARTTLS : EHLO_CAP_REQUIRETLS;
+    int trusted = c->tls && ehlo_tls_trusted(c->facts); /* RFC 8689 4.2.1 */
+    uint32_t mask = (c->tls ? EHLO_CAP_STARTTLS : 0) | (trusted ? 0 : EHLO_CAP_REQUIRETLS);
     if (c->config.flags & EHLO_CLIENT_NO_PIPELINING) mask |= EHLO_CAP_PIPELINING;
     if (c->config.flags & EHLO_CLIENT_NO_CHUNKING) mask |= EHLO_CAP_CHUNKING;
     if (!(c->offers.caps & ~mask & EHLO_CAP_CHUNKING)) mask |= EHLO_CAP_BINARYMIME; /* RFC 3030 3 */
@@ -161,7 +162,8 @@ EHLO_COLD static int take_hello(ehlo_client *c, ehlo_verb verb, const ehlo_reply
         return 0;
     }
     if (verb != EHLO_VERB_EHLO || !speaks_no_esmtp(reply->code)) return 0;
-    if (ehlo_client_say_hello(c, EHLO_VERB_HELO) != EHLO_OK)
+    const ehlo_awaited *oldest = &c->ring[c->head];
+    if (ehlo_client_say_hello(c, EHLO_VERB_HELO, oldest->done, oldest->user) != EHLO_OK)
         return 1; /* the session is over: abandoned with the rest */
     count_reply(c);
     return 1;
@@ -222,7 +224,7 @@ EHLO_COLD static void take_early(ehlo_client *c, const ehlo_reply *reply)
     if (refusal || (awaited && reply->code == 421)) tell(c, reply);
 }
 
-/* RFC 5321 4.2.1: the first digit decides; 3yz belongs to DATA and AUTH alone. */
+/* RFC 5321 4.2.1: the first digit decides; 3yz belongs to DATA alone, and 334 to AUTH (RFC 4954 4). */
 static void take_reply(ehlo_client *c, const ehlo_reply *reply)
 {
     const ehlo_awaited *oldest = &c->ring[c->head];
@@ -231,7 +233,7 @@ static void take_reply(ehlo_client *c, const ehlo_reply *reply)
         take_early(c, reply);
         return;
     }
-    if (reply->code / 100 == 3 && what != EHLO_VERB_DATA && what != EHLO_VERB_AUTH) {
+    if (reply->code / 100 == 3 && what != EHLO_VERB_DATA && (what != EHLO_VERB_AUTH || reply->code != 334)) {
         ehlo_client_end(c, EHLO_CLOSE_PROTOCOL, "a reply does not fit its command");
         return;
     }

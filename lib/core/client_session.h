@@ -5,6 +5,7 @@
 #ifndef EHLO_CORE_CLIENT_SESSION_H
 #define EHLO_CORE_CLIENT_SESSION_H
 
+#include "opening.h"
 #include "out.h"
 
 #include <ehlo/client.h>
@@ -75,13 +76,12 @@ struct ehlo_client {
     const ehlo_transaction *pushing;  /* whose ehlo_transaction_push runs */
     size_t pushed;                    /* octets that it took */
     const ehlo_transaction *doubtful; /* its last chunk was queued while replies were awaited: see queue_rset */
+    ehlo_opening *opening;            /* NULL: none drives the session */
     ehlo_out out;
     ehlo_sending body;
     ehlo_codec codec;
     ehlo_offers offers;
     ehlo_awaited ring[EHLO_RING];
-    ehlo_on_reply hello_done;
-    void *hello_user;
     const char *problem;  /* static, NUL-terminated; NULL if there is none */
     uint64_t now;         /* of the running call */
     uint64_t since;       /* when the last reply came, or the last octet left */
@@ -110,6 +110,13 @@ struct ehlo_client {
     uint8_t quiet;        /* inside a callback that may only read facts */
     uint8_t has_secret;   /* `secret` counts */
 };
+
+/* Where the next thing in a block of memory may begin. */
+static inline size_t ehlo_aligned(size_t size)
+{
+    size_t unit = _Alignof(max_align_t);
+    return (size + unit - 1) / unit * unit;
+}
 
 /* -- session: client.c ------------------------------------------------------------------------------ */
 
@@ -218,8 +225,11 @@ int ehlo_client_data(ehlo_client *c, ehlo_on_reply done, void *user);
 /* Announces a chunk that carries on with the body at hand. */
 int ehlo_client_announce(ehlo_client *c, uint64_t size, int last, unsigned replies, ehlo_on_reply done, void *user);
 
+/* Gives back a block that was lent for a line too long for the usual one. */
+void ehlo_client_narrow(ehlo_client *c);
+
 /* A hello in place of one that was refused: it needs no leave. */
-int ehlo_client_say_hello(ehlo_client *c, ehlo_verb verb);
+int ehlo_client_say_hello(ehlo_client *c, ehlo_verb verb, ehlo_on_reply done, void *user);
 
 /* -- replies: client_reply.c ------------------------------------------------------------------------ */
 

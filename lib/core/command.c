@@ -79,12 +79,32 @@ static int held_too_long(const ehlo_server *s, const ehlo_mail *mail)
     return mail->hold_until.len > 0 && memcmp(mail->hold_until.ptr, c->hold_until.ptr, len < 19 ? len : 19) > 0;
 }
 
-/* What the grammar can't know: the limits of this service. */
-static ehlo_standard judge_mail(const ehlo_server *s, const ehlo_mail *mail)
+EHLO_COLD static int is_unqualified(const ehlo_path *path)
 {
-    if (mail->present == 0) return EHLO_SAY_NOTHING;                       /* all of them are about parameters */
+    return path->domain_kind == EHLO_DOMAIN_NAME && memchr(path->domain.ptr, '.', path->domain.len) == NULL;
+}
+
+/* RFC 6409 4.2: "The MSA MUST ensure that all domains in the SMTP envelope are fully qualified"; others are 554. */
+static int lacks_qualification(const ehlo_server *s, const ehlo_path *path)
+{
+    return (s->service->offer.flags & EHLO_SERVICE_SUBMISSION) && is_unqualified(path);
+}
+
+/* RFC 4954 5: a server that does not trust who the client is behaves as if AUTH=<> had been supplied. */
+static void distrust(const ehlo_server *s, ehlo_mail *mail)
+{
+    static const ehlo_str nobody = EHLO_LITERAL("<>");
+    if ((mail->present & EHLO_PARAM_AUTH) && !s->state.authenticated) mail->auth = nobody;
+}
+
+/* What the grammar can't know: the limits of this service, and whom it knows. */
+static ehlo_standard judge_mail(const ehlo_server *s, ehlo_mail *mail)
+{
+    if (lacks_qualification(s, &mail->path)) return EHLO_SAY_MAIL_DOMAIN;
+    if (mail->present == 0) return EHLO_SAY_NOTHING;                       /* all the rest is about parameters */
     if (mail->size > s->service->config.max_size) return EHLO_SAY_TOO_BIG; /* RFC 1870 6 */
     if (held_too_long(s, mail)) return EHLO_SAY_HOLD;
+    distrust(s, mail);
     /* RFC 2852 4: a by-time below the announced minimum, where failing it means return. */
     if (mail->by_mode == EHLO_BY_RETURN && (uint64_t)mail->by_seconds < s->service->deliverby_min) {
         return EHLO_SAY_DELIVERBY;
@@ -146,6 +166,12 @@ static void ask_rcpt(ehlo_server *s, const ehlo_rcpt *rcpt)
     ehlo_session_verdict(s, verdict, &reply);
 }
 
+EHLO_COLD static void refuse_rcpt(ehlo_server *s, ehlo_standard why)
+{
+    ehlo_state_rcpt(&s->state, 0);
+    ehlo_session_bad(s, why);
+}
+
 static void run_rcpt(ehlo_server *s, const ehlo_command_line *line)
 {
     ehlo_param_rules rules = param_rules(s);
@@ -153,14 +179,13 @@ static void run_rcpt(ehlo_server *s, const ehlo_command_line *line)
     ehlo_fault fault;
     if (s->state.utf8) rules.leniencies |= EHLO_SYNTAX_UTF8;
     if (ehlo_rcpt_parse(line->argument, &rules, &rcpt, &fault) != EHLO_OK) {
-        ehlo_state_rcpt(&s->state, 0);
-        ehlo_session_bad(s, fault_reply(&fault, EHLO_SAY_RCPT_PATH));
+        refuse_rcpt(s, fault_reply(&fault, EHLO_SAY_RCPT_PATH));
     } else if (rcpt.path.domain_kind == EHLO_DOMAIN_GENERAL) { /* RFC 5321 4.1.3: no such network is known here */
-        ehlo_state_rcpt(&s->state, 0);
-        ehlo_session_bad(s, EHLO_SAY_RCPT_PATH);
+        refuse_rcpt(s, EHLO_SAY_RCPT_PATH);
+    } else if (lacks_qualification(s, &rcpt.path)) {
+        refuse_rcpt(s, EHLO_SAY_RCPT_DOMAIN);
     } else if (s->state.recipients >= s->service->config.max_recipients) { /* RFC 5321 4.5.3.1.10 */
-        ehlo_state_rcpt(&s->state, 0);
-        ehlo_session_say(s, EHLO_SAY_TOO_MANY_RCPT);
+        refuse_rcpt(s, EHLO_SAY_TOO_MANY_RCPT);
     } else {
         ask_rcpt(s, &rcpt);
     }
@@ -220,6 +245,28 @@ static void run_plain(ehlo_server *s, const ehlo_command_line *line)
     ask_command(s, &command);
 }
 
+/* A browser, or a page that makes one talk to us: nothing that follows is mail. */
+static int is_http(ehlo_str name)
+{
+    static const ehlo_str methods[] = {
+        EHLO_LITERAL("GET"),  EHLO_LITERAL("POST"),    EHLO_LITERAL("PUT"),
+        EHLO_LITERAL("HEAD"), EHLO_LITERAL("CONNECT"), EHLO_LITERAL("OPTIONS"),
+    };
+    size_t i;
+    for (i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (ehlo_chars_equal_nocase(name, methods[i])) return 1;
+    }
+    return 0;
+}
+
+static void run_unknown(ehlo_server *s, const ehlo_command_line *line)
+{
+    if (is_http(line->name))
+        ehlo_session_end_saying(s, EHLO_SAY_NOT_HTTP, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
+    else
+        run_plain(s, line);
+}
+
 static void run_vrfy(ehlo_server *s, const ehlo_command_line *line)
 {
     ehlo_command command = make_command(line);
@@ -273,12 +320,12 @@ static void run_auth(ehlo_server *s, const ehlo_command_line *line)
 /* -- dispatch --------------------------------------------------------------------------------------- */
 
 static void (*const runners[EHLO_VERB_COUNT])(ehlo_server *s, const ehlo_command_line *line) = {
-    [EHLO_VERB_UNKNOWN] = run_plain, [EHLO_VERB_EHLO] = run_hello,    [EHLO_VERB_HELO] = run_hello,
-    [EHLO_VERB_LHLO] = run_hello,    [EHLO_VERB_MAIL] = run_mail,     [EHLO_VERB_RCPT] = run_rcpt,
-    [EHLO_VERB_RSET] = run_rset,     [EHLO_VERB_NOOP] = run_plain,    [EHLO_VERB_QUIT] = run_quit,
-    [EHLO_VERB_HELP] = run_plain,    [EHLO_VERB_VRFY] = run_vrfy,     [EHLO_VERB_EXPN] = run_vrfy,
-    [EHLO_VERB_VERB] = run_plain,    [EHLO_VERB_ETRN] = run_etrn,     [EHLO_VERB_STARTTLS] = run_starttls,
-    [EHLO_VERB_AUTH] = run_auth,     [EHLO_VERB_XCLIENT] = run_plain,
+    [EHLO_VERB_UNKNOWN] = run_unknown, [EHLO_VERB_EHLO] = run_hello,    [EHLO_VERB_HELO] = run_hello,
+    [EHLO_VERB_LHLO] = run_hello,      [EHLO_VERB_MAIL] = run_mail,     [EHLO_VERB_RCPT] = run_rcpt,
+    [EHLO_VERB_RSET] = run_rset,       [EHLO_VERB_NOOP] = run_plain,    [EHLO_VERB_QUIT] = run_quit,
+    [EHLO_VERB_HELP] = run_plain,      [EHLO_VERB_VRFY] = run_vrfy,     [EHLO_VERB_EXPN] = run_vrfy,
+    [EHLO_VERB_VERB] = run_plain,      [EHLO_VERB_ETRN] = run_etrn,     [EHLO_VERB_STARTTLS] = run_starttls,
+    [EHLO_VERB_AUTH] = run_auth,       [EHLO_VERB_XCLIENT] = run_plain,
 };
 
 /* RFC 2920 3.2: replies to these may wait for others; all the rest leave at once. */
@@ -290,7 +337,10 @@ static int may_gather(ehlo_verb verb)
 static void run(ehlo_server *s, const ehlo_command_line *line, size_t behind)
 {
     ehlo_standard no = ehlo_rules_judge(&s->state, &s->service->offer, line->verb);
-    if (!may_gather(line->verb)) s->urgent = 1;
+    if (!may_gather(line->verb)) {
+        s->urgent = 1;
+        s->verb = (uint8_t)line->verb;
+    }
     if (line->verb == EHLO_VERB_BDAT) { /* even a refused one is followed by its octets */
         ehlo_session_chunk(s, line->argument, no);
     } else if (no != EHLO_SAY_NOTHING) {
@@ -312,20 +362,6 @@ EHLO_COLD static void run_refused(ehlo_server *s, const ehlo_command_line *line)
         ehlo_session_bad(s, s->refused == 21 ? EHLO_SAY_HOST_NO_MAIL : EHLO_SAY_NO_SERVICE);
 }
 
-/* A browser, or a page that makes one talk to us: nothing that follows is mail. */
-EHLO_COLD static int is_http(ehlo_str name)
-{
-    static const ehlo_str methods[] = {
-        EHLO_LITERAL("GET"),  EHLO_LITERAL("POST"),    EHLO_LITERAL("PUT"),
-        EHLO_LITERAL("HEAD"), EHLO_LITERAL("CONNECT"), EHLO_LITERAL("OPTIONS"),
-    };
-    size_t i;
-    for (i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-        if (ehlo_chars_equal_nocase(name, methods[i])) return 1;
-    }
-    return 0;
-}
-
 /* A line with NUL, bare CR or LF, or without a verb. If it meant to be BDAT, what follows is of unknown length. */
 EHLO_COLD static void run_malformed(ehlo_server *s, ehlo_str line)
 {
@@ -341,8 +377,7 @@ EHLO_COLD static void run_malformed(ehlo_server *s, ehlo_str line)
 /* Where AUTH is offered, what is no command may be a password that came at the wrong time. */
 static int may_be_secret(const ehlo_server *s, ehlo_verb verb)
 {
-    int offers_auth = (s->service->offer.extensions & EHLO_CAP_AUTH) != 0;
-    return verb == EHLO_VERB_AUTH || (verb == EHLO_VERB_UNKNOWN && offers_auth);
+    return verb == EHLO_VERB_AUTH || (verb == EHLO_VERB_UNKNOWN && (s->service->offer.extensions & EHLO_CAP_AUTH) != 0);
 }
 
 static int is_hello(ehlo_verb verb)
@@ -350,23 +385,34 @@ static int is_hello(ehlo_verb verb)
     return verb == EHLO_VERB_EHLO || verb == EHLO_VERB_HELO || verb == EHLO_VERB_LHLO;
 }
 
+/* Hellos, AUTH, and what is no command. */
+static int is_rare(ehlo_verb verb)
+{
+    return verb <= EHLO_VERB_LHLO || verb == EHLO_VERB_AUTH;
+}
+
+/* What is to be remembered of a rare line; 1 if it is secret. */
+EHLO_COLD static int note_rare(ehlo_server *s, const ehlo_command_line *command, int understood)
+{
+    int secret = !understood || may_be_secret(s, command->verb);
+    if (secret) s->secret = 1;
+    if (understood && is_hello(command->verb)) s->bare = 1;
+    return secret;
+}
+
 void ehlo_session_command(ehlo_server *s, ehlo_str line, size_t behind)
 {
     ehlo_command_line command;
     uint64_t max = s->service->config.max_commands;
     int understood = ehlo_command_parse(line, &command, NULL) == EHLO_OK;
-    if (ehlo_session_traces(s)) {
-        ehlo_session_trace(s, EHLO_TRACE_IN, line, !understood || may_be_secret(s, command.verb));
-    }
-    if (understood && is_hello(command.verb)) s->bare = 1;
+    int secret = !understood || is_rare(command.verb) ? note_rare(s, &command, understood) : 0;
+    if (ehlo_session_traces(s)) ehlo_session_trace(s, EHLO_TRACE_IN, line, secret);
     if (max != 0 && ++s->commands > max) {
         ehlo_session_end_saying(s, EHLO_SAY_TOO_MANY, EHLO_CLOSE_LIMIT, EHLO_RESET_LIMIT);
     } else if (!understood) {
         run_malformed(s, line);
     } else if (s->refused != 0) {
         run_refused(s, &command);
-    } else if (command.verb == EHLO_VERB_UNKNOWN && is_http(command.name)) {
-        ehlo_session_end_saying(s, EHLO_SAY_NOT_HTTP, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
     } else {
         run(s, &command, behind);
     }

@@ -8,15 +8,21 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* A line, as far as it is known, that holds a response of AUTH. */
+static int is_auth(const ehlo_server *s, ehlo_str line)
+{
+    static const ehlo_str auth = EHLO_LITERAL("AUTH ");
+    if (s->phase == EHLO_PHASE_AUTH) return 1;
+    return (s->service->config.extensions & EHLO_CAP_AUTH) && ehlo_chars_start_nocase(line, auth);
+}
+
 /* RFC 4954 4: AUTH lines may be long. RFC 5321 4.5.3.1.4: MAIL and RCPT may be as long as what is offered needs. */
 EHLO_COLD static size_t line_limit(const ehlo_server *s, const char *bytes, size_t len)
 {
-    static const ehlo_str auth = EHLO_LITERAL("AUTH "), mail = EHLO_LITERAL("MAIL "), rcpt = EHLO_LITERAL("RCPT ");
+    static const ehlo_str mail = EHLO_LITERAL("MAIL "), rcpt = EHLO_LITERAL("RCPT ");
     const ehlo_service_config *c = &s->service->config;
     ehlo_str line = ehlo_str_make(bytes, len);
-    if (s->phase == EHLO_PHASE_AUTH || ((c->extensions & EHLO_CAP_AUTH) && ehlo_chars_start_nocase(line, auth))) {
-        return larger(c->line_max, c->auth_line_max);
-    }
+    if (is_auth(s, line)) return larger(c->line_max, c->auth_line_max);
     if (ehlo_chars_start_nocase(line, mail) || ehlo_chars_start_nocase(line, rcpt)) {
         return larger(c->line_max, s->service->param_line_max);
     }
@@ -39,7 +45,7 @@ static void answer_long_line(ehlo_server *s)
     } else if (s->phase == EHLO_PHASE_AUTH) {
         ehlo_session_auth_give_up(s, EHLO_SAY_AUTH_LINE_TOO_LONG);
     } else {
-        ehlo_session_bad(s, EHLO_SAY_LINE_TOO_LONG);
+        ehlo_session_bad(s, s->verb == EHLO_VERB_AUTH ? EHLO_SAY_AUTH_LINE_TOO_LONG : EHLO_SAY_LINE_TOO_LONG);
     }
 }
 
@@ -47,6 +53,7 @@ EHLO_COLD static size_t skip_line(ehlo_server *s, const char *bytes, size_t len)
 {
     size_t used;
     int ended = ehlo_line_skip(bytes, len, &s->line_cr, &used);
+    if (s->verb == EHLO_VERB_AUTH) s->secret = 1;
     s->line_skipped += used;
     if (!ended && s->line_skipped < s->service->config.line_drain_max) return used;
     if (!ended) s->line_skipped++; /* at least one more octet belongs to it */
@@ -62,6 +69,7 @@ EHLO_COLD static size_t begin_skipping(ehlo_server *s, const char *bytes, size_t
         ehlo_session_chunk_unreadable(s);
         return len;
     }
+    s->verb = is_auth(s, ehlo_str_make(bytes, len)) ? EHLO_VERB_AUTH : EHLO_VERB_UNKNOWN;
     s->searched = 0;
     s->line_skipping = 1;
     s->line_skipped = 0;
@@ -69,13 +77,18 @@ EHLO_COLD static size_t begin_skipping(ehlo_server *s, const char *bytes, size_t
     return skip_line(s, bytes, len);
 }
 
+/* The line has not ended yet. */
+EHLO_COLD static size_t take_part(ehlo_server *s, const char *bytes, size_t len)
+{
+    if (is_auth(s, ehlo_str_make(bytes, len))) s->secret = 1;
+    return len >= line_limit(s, bytes, len) ? begin_skipping(s, bytes, len) : 0;
+}
+
 static size_t take_line(ehlo_server *s, const char *bytes, size_t len)
 {
     size_t line;
     if (s->line_skipping) return skip_line(s, bytes, len);
-    if (!ehlo_line_find(bytes, len, &s->searched, &line)) {
-        return len >= line_limit(s, bytes, len) ? begin_skipping(s, bytes, len) : 0;
-    }
+    if (!ehlo_line_find(bytes, len, &s->searched, &line)) return take_part(s, bytes, len);
     if (line + 2 > s->service->config.line_max && line + 2 > line_limit(s, bytes, line)) {
         return begin_skipping(s, bytes, len);
     }
@@ -108,9 +121,16 @@ EHLO_COLD static int settle(ehlo_server *s)
     return ehlo_session_reads(s);
 }
 
+/* What comes now is fed last from here on; inside an exchange that is secret too. */
+EHLO_COLD static void forget_secret(ehlo_server *s, size_t len)
+{
+    if (len > 0 && ehlo_session_flows(s)) s->secret = s->phase == EHLO_PHASE_AUTH;
+}
+
 size_t ehlo_session_intake(ehlo_server *s, const char *bytes, size_t len)
 {
     size_t at = 0, n;
+    if (s->secret) forget_secret(s, len);
     while (at < len && (ehlo_session_flows(s) || settle(s))) {
         n = take(s, bytes + at, len - at);
         at += n;

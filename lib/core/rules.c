@@ -2,6 +2,14 @@
 
 #include <ehlo/server.h>
 
+/* RFC 8314 3.3: not in clear, but where that is wanted, and TLS is not insisted on: who is told of AUTH there may say a
+ * password for nothing. */
+static int may_authenticate(const ehlo_state *state, const ehlo_offer *offer)
+{
+    return state->tls ||
+           (offer->flags & (EHLO_SERVICE_AUTH_CLEAR | EHLO_SERVICE_REQUIRE_TLS)) == EHLO_SERVICE_AUTH_CLEAR;
+}
+
 uint32_t ehlo_rules_offered(const ehlo_state *state, const ehlo_offer *offer)
 {
     uint32_t caps = offer->extensions;
@@ -10,7 +18,7 @@ uint32_t ehlo_rules_offered(const ehlo_state *state, const ehlo_offer *offer)
     else
         caps &= ~(uint32_t)EHLO_CAP_REQUIRETLS;                 /* RFC 8689 4.1: inside TLS only */
     if (state->authenticated) caps &= ~(uint32_t)EHLO_CAP_AUTH; /* RFC 4954 3 */
-    if (!state->tls && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR)) caps &= ~(uint32_t)EHLO_CAP_AUTH; /* RFC 8314 */
+    if (!may_authenticate(state, offer)) caps &= ~(uint32_t)EHLO_CAP_AUTH;
     return caps;
 }
 
@@ -79,7 +87,7 @@ static ehlo_standard judge_order(const ehlo_state *state, ehlo_verb verb)
 static ehlo_standard judge_auth(const ehlo_state *state, const ehlo_offer *offer)
 {
     if (state->authenticated) return EHLO_SAY_ALREADY;
-    return !state->tls && !(offer->flags & EHLO_SERVICE_AUTH_CLEAR) ? EHLO_SAY_AUTH_NEEDS_TLS : EHLO_SAY_NOTHING;
+    return may_authenticate(state, offer) ? EHLO_SAY_NOTHING : EHLO_SAY_AUTH_NEEDS_TLS;
 }
 
 /* A service that asks for neither has no more to say of security, but of AUTH. */

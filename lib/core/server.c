@@ -143,19 +143,25 @@ int ehlo_server_answer(ehlo_server *s, uint64_t now, ehlo_token token, const ehl
     return leave(s);
 }
 
+/* Where a handshake may have been done: before all, or behind our 220. */
+static int expects_tls(const ehlo_server *s)
+{
+    return s->phase == EHLO_PHASE_NEW || (s->phase == EHLO_PHASE_TLS && ehlo_out_empty(&s->out));
+}
+
 /* RFC 3207 4.2, CVE-2011-0411: what was said in clear behind STARTTLS was not said by whom TLS will name. */
 int ehlo_server_tls_started(ehlo_server *s, uint64_t now, size_t held, const ehlo_tls_facts *facts)
 {
     int err = enter(s, now);
     if (err != EHLO_OK) return err;
-    if (s->phase != EHLO_PHASE_TLS || !ehlo_out_empty(&s->out)) return EHLO_ERR_STATE;
+    if (!expects_tls(s)) return EHLO_ERR_STATE;
     if (held > 0) {
         ehlo_session_drop(s, EHLO_CLOSE_PROTOCOL, EHLO_RESET_LIMIT);
         return leave(s);
     }
     ehlo_state_tls(&s->state);
     s->tls_facts = facts;
-    s->phase = EHLO_PHASE_COMMAND;
+    if (s->phase == EHLO_PHASE_TLS) s->phase = EHLO_PHASE_COMMAND;
     s->since = now;
     return leave(s);
 }
@@ -180,6 +186,7 @@ int ehlo_server_shutdown(ehlo_server *s, uint64_t now)
     int err = enter(s, now);
     if (err != EHLO_OK) return err;
     s->shutdown = 1;
+    if (s->phase == EHLO_PHASE_TLS) ehlo_session_drop(s, EHLO_CLOSE_SHUTDOWN, EHLO_RESET_CLOSED);
     return leave(s);
 }
 
@@ -297,22 +304,17 @@ int ehlo_server_tick(ehlo_server *s, uint64_t now)
 
 /* -- facts ------------------------------------------------------------------------------------------ */
 
-static unsigned wants_to_read(const ehlo_server *s)
-{
-    return s->phase == EHLO_PHASE_AUTH ? EHLO_WANT_READ | EHLO_WANT_SECRET : EHLO_WANT_READ;
-}
-
 unsigned ehlo_server_wants(const ehlo_server *s)
 {
-    unsigned wants = 0;
+    unsigned wants = s->secret * (unsigned)EHLO_WANT_SECRET;
     int waiting = !ehlo_out_empty(&s->out);
-    if (only_reads(s)) return wants_to_read(s);
-    if (s->phase == EHLO_PHASE_CLOSED || s->fatal != 0) return EHLO_WANT_CLOSE;
-    if (s->phase == EHLO_PHASE_CLOSING) return waiting ? EHLO_WANT_WRITE : EHLO_WANT_CLOSE;
+    if (only_reads(s)) return wants | EHLO_WANT_READ;
+    if (s->phase == EHLO_PHASE_CLOSED || s->fatal != 0) return wants | EHLO_WANT_CLOSE;
+    if (s->phase == EHLO_PHASE_CLOSING) return wants | (waiting ? EHLO_WANT_WRITE : EHLO_WANT_CLOSE);
     if (waiting) wants |= EHLO_WANT_WRITE;
     if (s->question != EHLO_ASKED_NOTHING) wants |= EHLO_WANT_ANSWER;
     if (s->phase == EHLO_PHASE_TLS && !waiting) wants |= EHLO_WANT_TLS;
-    if (ehlo_session_reads(s)) wants |= wants_to_read(s);
+    if (ehlo_session_reads(s)) wants |= EHLO_WANT_READ;
     return wants;
 }
 
@@ -326,7 +328,7 @@ unsigned ehlo_server_status(const ehlo_server *s, uint64_t *deadline)
 {
     if (!only_reads(s)) return rare_status(s, deadline);
     *deadline = read_deadline(s);
-    return wants_to_read(s);
+    return s->secret * (unsigned)EHLO_WANT_SECRET | EHLO_WANT_READ;
 }
 
 const ehlo_peer *ehlo_server_peer(const ehlo_server *s)
@@ -357,4 +359,13 @@ unsigned ehlo_server_with(const ehlo_server *s)
     if (s->state.authenticated) with |= EHLO_WITH_AUTH;
     if (s->state.utf8) with |= EHLO_WITH_UTF8;
     return with;
+}
+
+uint32_t ehlo_server_mechanisms(const ehlo_server *s)
+{
+    ehlo_str rest = s->service->config.auth_mechanisms, name;
+    uint32_t mechanisms = 0;
+    if (!(ehlo_rules_offered(&s->state, &s->service->offer) & EHLO_CAP_AUTH)) return 0;
+    while (ehlo_service_next_mechanism(&rest, s->tls_facts, &name)) mechanisms |= ehlo_sasl_find(name);
+    return mechanisms;
 }

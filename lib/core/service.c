@@ -4,6 +4,7 @@
 
 #include "chars.h"
 #include "datetime.h"
+#include "scram.h"
 
 /* Builds the text of a service; with text NULL it only counts. */
 typedef struct builder {
@@ -218,6 +219,7 @@ static void normalise_texts(ehlo_service_config *c)
     }
     /* RFC 2033 5: an LMTP server offers both. */
     if (c->flags & EHLO_SERVICE_LMTP) c->extensions |= EHLO_CAP_PIPELINING | EHLO_CAP_ENHANCEDSTATUSCODES;
+    if (c->flags & EHLO_SERVICE_SUBMISSION) c->flags |= EHLO_SERVICE_REQUIRE_AUTH; /* RFC 6409 4.3 */
 }
 
 /* The minimum by-time announced (RFC 2852 3): 1*9DIGIT or empty. */
@@ -259,6 +261,7 @@ static int contradicts(const ehlo_service_config *c)
     if ((e & EHLO_CAP_BINARYMIME) && !(e & EHLO_CAP_CHUNKING)) return 1; /* RFC 3030 3 */
     if ((e & EHLO_CAP_SMTPUTF8) && !(e & EHLO_CAP_8BITMIME)) return 1;   /* RFC 6531 3.1 */
     if ((e & EHLO_CAP_AUTH) && c->auth_mechanisms.len == 0) return 1;
+    if ((c->flags & EHLO_SERVICE_SUBMISSION) && !(e & EHLO_CAP_AUTH)) return 1;
     if ((c->flags & EHLO_SERVICE_REQUIRE_TLS) && !(e & EHLO_CAP_STARTTLS)) return 1;
     return c->line_max < 512 || (c->line_max > c->line_drain_max); /* RFC 5321 4.5.3.1.4 */
 }
@@ -380,43 +383,84 @@ size_t ehlo_service_reply_max(const ehlo_service *service)
     return service->reply_max;
 }
 
+/* -- AUTH ------------------------------------------------------------------------------------------- */
+
+/* RFC 5801 3.3: the -PLUS form of a mechanism binds the channel, whoever has made it. */
+static int is_plus(ehlo_str mechanism)
+{
+    static const ehlo_str plus = EHLO_LITERAL("-PLUS");
+    return mechanism.len > plus.len &&
+           ehlo_chars_equal_nocase(ehlo_str_make(mechanism.ptr + mechanism.len - plus.len, plus.len), plus);
+}
+
+static int can_work(ehlo_str mechanism, const ehlo_tls_facts *facts)
+{
+    return ehlo_sasl_fits_tls(is_plus(mechanism) ? EHLO_SASL_SCRAM_PLUS : ehlo_sasl_find(mechanism), facts);
+}
+
+int ehlo_service_next_mechanism(ehlo_str *rest, const ehlo_tls_facts *facts, ehlo_str *mechanism)
+{
+    do {
+        const char *sp;
+        if (rest->len == 0) return 0;
+        sp = memchr(rest->ptr, ' ', rest->len);
+        *mechanism = ehlo_str_make(rest->ptr, sp == NULL ? rest->len : (size_t)(sp - rest->ptr));
+        rest->ptr += mechanism->len + (sp != NULL);
+        rest->len -= mechanism->len + (sp != NULL);
+    } while (!can_work(*mechanism, facts));
+    return 1;
+}
+
+int ehlo_service_has_mechanism(const ehlo_service *service, const ehlo_tls_facts *facts, ehlo_str mechanism)
+{
+    ehlo_str rest = service->config.auth_mechanisms, offered;
+    while (ehlo_service_next_mechanism(&rest, facts, &offered)) {
+        if (ehlo_chars_equal_nocase(offered, mechanism)) return 1;
+    }
+    return 0;
+}
+
+/* -- the hello reply -------------------------------------------------------------------------------- */
+
 static char *copy(char *to, ehlo_str s)
 {
     if (s.len > 0) memcpy(to, s.ptr, s.len);
     return to + s.len;
 }
 
-/* ehlo-ok-rsp, RFC 5321 4.1.1.1: each line is "250-" but the last, which is "250 ". */
-int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines, ehlo_str greets, char *out,
-                       size_t *len)
+/* RFC 4954 3: "AUTH" and the mechanisms; no line if there are none. */
+static char *copy_auth(char *to, const ehlo_service *service, const ehlo_tls_facts *facts)
 {
-    const ehlo_str dash = { "250-", 4 }, crlf = { "\r\n", 2 };
+    const ehlo_str keyword = EHLO_LITERAL("250-AUTH"), space = EHLO_LITERAL(" "), crlf = EHLO_LITERAL("\r\n");
+    ehlo_str rest = service->config.auth_mechanisms, mechanism;
+    char *at = copy(to, keyword);
+    int any = 0;
+    for (; ehlo_service_next_mechanism(&rest, facts, &mechanism); any = 1) at = copy(copy(at, space), mechanism);
+    return any ? copy(at, crlf) : to;
+}
+
+/* ehlo-ok-rsp, RFC 5321 4.1.1.1: each line is "250-" but the last, which is "250 ". */
+int ehlo_service_hello(const ehlo_service *service, uint32_t offered, const ehlo_tls_facts *facts, int lines,
+                       ehlo_str greets, char *out, size_t *len)
+{
+    const ehlo_str dash = EHLO_LITERAL("250-"), space = EHLO_LITERAL(" "), crlf = EHLO_LITERAL("\r\n");
     char *last = out, *to;
     uint32_t i;
-    if (greets.len > EHLO_GREETS_MAX) return -1;
+    if (greets.len > EHLO_GREETS_MAX) return EHLO_ERR_ARG;
     to = copy(copy(out, dash), service->config.hostname);
-    if (greets.len > 0) to = copy(copy(to, ehlo_str_make(" ", 1)), greets);
+    if (greets.len > 0) to = copy(copy(to, space), greets);
     to = copy(to, crlf);
     for (i = 0; lines && i < service->keyword_count; i++) {
         const ehlo_keyword *k = &service->keywords[i];
+        char *line = to;
         if (k->extension != 0 && !(offered & k->extension)) continue;
-        last = to;
-        to = copy(copy(copy(to, dash), ehlo_str_make(service->text + k->offset, k->len)), crlf);
+        if (k->extension == EHLO_CAP_AUTH)
+            to = copy_auth(line, service, facts);
+        else
+            to = copy(copy(copy(line, dash), ehlo_str_make(service->text + k->offset, k->len)), crlf);
+        if (to > line) last = line;
     }
     last[3] = ' ';
     *len = (size_t)(to - out);
-    return 0;
-}
-
-int ehlo_service_has_mechanism(const ehlo_service *service, ehlo_str mechanism)
-{
-    ehlo_str all = service->config.auth_mechanisms;
-    size_t at = 0;
-    while (at < all.len) {
-        const char *sp = memchr(all.ptr + at, ' ', all.len - at);
-        size_t len = sp == NULL ? all.len - at : (size_t)(sp - all.ptr) - at;
-        if (len > 0 && ehlo_chars_equal_nocase(ehlo_str_make(all.ptr + at, len), mechanism)) return 1;
-        at += len + 1;
-    }
-    return 0;
+    return EHLO_OK;
 }

@@ -36,11 +36,15 @@ struct ehlo_service {
 };
 
 /* Renders the reply to EHLO or LHLO, listing the extensions in `offered`, or the one line for HELO; `greets`
- * goes behind the host name. At most service->reply_max octets; -1 if greets is too long. */
-int ehlo_service_hello(const ehlo_service *service, uint32_t offered, int lines, ehlo_str greets, char *out,
-                       size_t *len);
+ * goes behind the host name. facts: see below. At most service->reply_max octets; EHLO_ERR_ARG: greets is too long. */
+int ehlo_service_hello(const ehlo_service *service, uint32_t offered, const ehlo_tls_facts *facts, int lines,
+                       ehlo_str greets, char *out, size_t *len);
 
-/* 1 if the mechanism is among those offered. */
-int ehlo_service_has_mechanism(const ehlo_service *service, ehlo_str mechanism);
+/* Takes the next mechanism off *rest, a list of them, that can work with what is known of TLS; facts NULL: nothing is.
+ * 0 if there is none. */
+int ehlo_service_next_mechanism(ehlo_str *rest, const ehlo_tls_facts *facts, ehlo_str *mechanism);
+
+/* 1 if the mechanism is among those offered that can work. */
+int ehlo_service_has_mechanism(const ehlo_service *service, const ehlo_tls_facts *facts, ehlo_str mechanism);
 
 #endif

@@ -40,11 +40,8 @@ static int render_hello(const ehlo_server *s, const ehlo_reply *reply, char *out
     ehlo_fault fault;
     if (ehlo_reply_check(reply, 0, &fault) != EHLO_OK) return EHLO_ERR_ARG;
     if (reply->text.len > 0 && memchr(reply->text.ptr, '\n', reply->text.len) != NULL) return EHLO_ERR_ARG;
-    if (ehlo_service_hello(s->service, ehlo_rules_offered(&s->state, &s->service->offer), s->verb != EHLO_VERB_HELO,
-                           reply->text, out, len) != 0) {
-        return EHLO_ERR_ARG;
-    }
-    return EHLO_OK;
+    return ehlo_service_hello(s->service, ehlo_rules_offered(&s->state, &s->service->offer), s->tls_facts,
+                              s->verb != EHLO_VERB_HELO, reply->text, out, len);
 }
 
 /* RFC 4954 4: "334" SP base64. */
@@ -228,6 +225,13 @@ EHLO_COLD static void write_failed(ehlo_server *s)
     ehlo_session_drop(s, EHLO_CLOSE_LOST, EHLO_RESET_LOST);
 }
 
+/* The challenges of SCRAM or CRAM-MD5 are half of what it takes to try passwords against. */
+static void trace_written(ehlo_server *s, ehlo_str written)
+{
+    ehlo_session_trace(s, EHLO_TRACE_OUT, written, s->challenging);
+    if (written.len == ehlo_out_length(&s->out)) s->challenging = 0;
+}
+
 void ehlo_session_write(ehlo_server *s)
 {
     ehlo_str waiting = ehlo_out_waiting(&s->out);
@@ -241,8 +245,7 @@ void ehlo_session_write(ehlo_server *s)
         return;
     }
     if (taken > waiting.len) taken = waiting.len;
-    if (ehlo_session_traces(s) && taken > 0)
-        ehlo_session_trace(s, EHLO_TRACE_OUT, ehlo_str_make(waiting.ptr, taken), 0);
+    if (ehlo_session_traces(s) && taken > 0) trace_written(s, ehlo_str_make(waiting.ptr, taken));
     ehlo_out_taken(&s->out, taken);
     s->urgent = 0;
     if (taken > 0 || !s->blocked) s->blocked_since = s->now;

@@ -83,7 +83,7 @@ struct ehlo_server {
     };
     uint16_t answer_code;  /* of the answer that was just accepted */
     uint8_t phase;         /* ehlo_phase */
-    uint8_t verb;          /* the command asked about */
+    uint8_t verb;          /* the command asked about, or refused at once */
     uint8_t answered;      /* the running callback has called answer */
     uint8_t blocked;       /* the transport took less than it was given */
     uint8_t draining;      /* the message or chunk is refused; the reply is held */
@@ -94,6 +94,8 @@ struct ehlo_server {
     uint8_t refused;       /* the greeting was a refusal: 54 for 554, 21 for 521 */
     uint8_t reason;        /* ehlo_close */
     uint8_t bare;          /* the reply to come has no enhanced code: a greeting, or one to a hello */
+    uint8_t secret;      /* what was fed last holds what may be a password, or a part of it; or what comes next does */
+    uint8_t challenging; /* a challenge is among what waits for the transport; kept for the trace alone */
 };
 
 static inline int ehlo_session_is_lmtp(const ehlo_server *s)

@@ -9,7 +9,8 @@
 enum { CHUNK_MIN = 4096 };
 /* Recipients of one batch at most, so that replies can be counted. */
 enum { BATCH_MAX = 10000 };
-/* While the server has not said that it takes any recipient, a chunk is at most this long: it may all be for nothing. */
+/* While the server has not said that it takes any recipient, a chunk is at most this long: it may all be for nothing.
+ * */
 enum { CHUNK_UNASKED = 65536 };
 
 /* -- refusals of our own ---------------------------------------------------------------------------- */
@@ -106,7 +107,7 @@ static int may_say_mail(const ehlo_client *c)
 int ehlo_client_next(const ehlo_client *c)
 {
     if (c->phase != EHLO_CLIENT_READY || c->greeted == EHLO_VERB_UNKNOWN || c->error != EHLO_OK) return 0;
-    if (c->sending != NULL || c->waiting != NULL) return 0;
+    if (c->sending != NULL || c->waiting != NULL || c->opening != NULL) return 0;
     if (c->body.mode != EHLO_SEND_NONE && !c->body.whole) return 0;
     return c->count + 4 <= EHLO_RING && may_say_mail(c) && ehlo_client_ready(c);
 }
@@ -209,8 +210,8 @@ static int queue_rcpts(ehlo_transaction *t, ehlo_fault *fault)
     return EHLO_OK;
 }
 
-/* What the last transaction left open on the server goes first: for sure, or perhaps, as servers keep one whose last chunk
- * they refused because there was no recipient. RSET costs no round trip then. */
+/* What the last transaction left open on the server goes first: for sure, or perhaps, as servers keep one whose last
+ * chunk they refused because there was no recipient. RSET costs no round trip then. */
 static int queue_rset(ehlo_transaction *t)
 {
     ehlo_client *c = t->client;

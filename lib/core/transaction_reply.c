@@ -72,8 +72,8 @@ void ehlo_transaction_on_mail(ehlo_client *c, const ehlo_reply *r, void *user)
 
 /* -- RCPT ------------------------------------------------------------------------------------------- */
 
-/* RFC 5321 4.5.3.1.10: 452, and 552 from older servers, says that this is one recipient too many, unless an enhanced code
- * says something else (RFC 3463 3.6: X.5.3). */
+/* RFC 5321 4.5.3.1.10: 452, and 552 from older servers, says that this is one recipient too many, unless an enhanced
+ * code says something else (RFC 3463 3.6: X.5.3). */
 static int says_too_many(const ehlo_reply *r)
 {
     int said = r->enhanced[1] == 5 && r->enhanced[2] == 3;
@@ -138,8 +138,8 @@ void ehlo_transaction_on_data(ehlo_client *c, const ehlo_reply *r, void *user)
     ehlo_transaction_end_batch(t);
 }
 
-/* RFC 3030 2: after a refused chunk no other may be sent, and "A RSET command MUST be sent to clear the transaction before
- * continuing." */
+/* RFC 3030 2: after a refused chunk no other may be sent, and "A RSET command MUST be sent to clear the transaction
+ * before continuing." */
 void ehlo_transaction_on_chunk(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     ehlo_transaction *t = user;

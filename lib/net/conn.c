@@ -1,6 +1,8 @@
 /* lib/net/conn.c - a connection: a descriptor, a timer, a stash and an id, whatever drives it. */
 #include "conn.h"
 
+#include "tls.h"
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,6 +39,8 @@ int ehlo_conn_attach(ehlo_conn *conn, int fd)
 int ehlo_conn_detach(ehlo_conn *conn)
 {
     ehlo_stash_keep(&conn->stash, NULL, 0);
+    if (conn->tls != NULL) ehlo_tls_close(conn);
+    ehlo_timers_stop(&conn->loop->timers, &conn->timer);
     return ehlo_loop_release_source(conn->loop, &conn->source);
 }
 
@@ -52,6 +56,7 @@ void ehlo_conn_close(ehlo_conn *conn)
 {
     ehlo_loop *loop = conn->loop;
     ehlo_stash_keep(&conn->stash, NULL, 0);
+    if (conn->tls != NULL) ehlo_tls_close(conn);
     ehlo_timers_stop(&loop->timers, &conn->timer);
     ehlo_slots_remove(&loop->conns, conn->id);
     conn->driver->closed(conn);
@@ -75,6 +80,7 @@ void ehlo_linger(ehlo_conn *conn, const ehlo_conn_driver *driver)
 {
     ehlo_conn_drive(conn, driver);
     ehlo_stash_keep(&conn->stash, NULL, 0);
+    if (conn->tls != NULL) ehlo_tls_close(conn);
     uint32_t ms = ehlo_loop_stopping(conn->loop) ? LINGER_STOPPING_MS : LINGER_MS;
     if (shutdown(conn->source.fd, SHUT_WR) != 0 || ehlo_conn_expire_in(conn, ms) != EHLO_OK) {
         ehlo_conn_close(conn);

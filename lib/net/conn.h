@@ -1,13 +1,15 @@
 /* lib/net/conn.h - a connection: a descriptor, a timer, a stash and an id, whatever drives it.
  *
- * What drives it (a PROXY preface, a session, a lingering close) is a table of functions that may be changed
- * at any time. A closed connection's memory stays until the end of the round. */
+ * What drives it (a PROXY preface, a handshake, a session, a lingering close) is a table of functions that may be
+ * changed at any time. A closed connection's memory stays until the end of the round. */
 #ifndef EHLO_NET_CONN_H
 #define EHLO_NET_CONN_H
 
 #include "loop.h"
 #include "socket.h"
 #include "stash.h"
+
+typedef struct ehlo_tls ehlo_tls;
 
 typedef struct ehlo_conn_driver {
     void (*ready)(ehlo_loop *loop, ehlo_source *source, unsigned events); /* its source's, see poller.h */
@@ -23,6 +25,7 @@ struct ehlo_conn {
     ehlo_loop *loop;
     const ehlo_conn_driver *driver;
     ehlo_stash *stash;
+    ehlo_tls *tls; /* NULL: it is in clear */
     ehlo_conn_id id;
     uint32_t drained; /* octets that a lingering close has thrown away */
 };
@@ -32,7 +35,7 @@ struct ehlo_conn {
 int ehlo_conn_register(ehlo_conn *conn, ehlo_loop *loop, const ehlo_conn_driver *driver);
 /* Takes over fd and watches it for reading. Negative: nothing was done, errno. */
 int ehlo_conn_attach(ehlo_conn *conn, int fd);
-/* Gives the descriptor back. */
+/* Gives the descriptor back: what there was about it, its deadline too, is forgotten. */
 int ehlo_conn_detach(ehlo_conn *conn);
 /* Registers and attaches. */
 int ehlo_conn_open(ehlo_conn *conn, ehlo_loop *loop, int fd, const ehlo_conn_driver *driver);

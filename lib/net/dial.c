@@ -60,21 +60,28 @@ void ehlo_dial_free(ehlo_dial *dial)
     ehlo_dial_stop(dial);
     free(dial->addresses);
     free(dial->text);
+    free(dial->problem);
     ehlo_loop_free_later(dial->loop, &dial->source);
 }
 
 /* -- failures --------------------------------------------------------------------------------------- */
 
-/* The reply is the session's: it is copied, as far as memory lets us. */
+/* What is told is the session's, or the engine's: it is copied to *kept, as far as memory lets us. */
+static ehlo_str keep_text(char **kept, ehlo_str text)
+{
+    free(*kept);
+    *kept = text.len != 0 ? malloc(text.len) : NULL;
+    if (*kept == NULL) return ehlo_str_make(NULL, 0);
+    memcpy(*kept, text.ptr, text.len);
+    return ehlo_str_make(*kept, text.len);
+}
+
 static const ehlo_reply *keep_reply(ehlo_dial *dial, const ehlo_reply *reply)
 {
-    free(dial->text);
-    dial->text = NULL;
+    ehlo_str text = keep_text(&dial->text, reply != NULL ? reply->text : ehlo_str_make(NULL, 0));
     if (reply == NULL) return NULL;
     dial->reply = *reply;
-    if (reply->text.len != 0) dial->text = malloc(reply->text.len);
-    dial->reply.text = ehlo_str_make(dial->text, dial->text != NULL ? reply->text.len : 0);
-    if (dial->text != NULL) memcpy(dial->text, reply->text.ptr, reply->text.len);
+    dial->reply.text = text;
     return &dial->reply;
 }
 
@@ -88,6 +95,13 @@ void ehlo_dial_note(ehlo_dial *dial, const ehlo_failure *failure)
     dial->failure.host = dial->next_host - 1;
     dial->failure.address = dial->address;
     dial->failure.reply = keep_reply(dial, failure->reply);
+    dial->failure.problem = keep_text(&dial->problem, failure->problem);
+}
+
+void ehlo_dial_note_final(ehlo_dial *dial, const ehlo_failure *failure)
+{
+    dial->failure.outcome = EHLO_OUTCOME_NONE;
+    ehlo_dial_note(dial, failure);
 }
 
 static void note_connect(ehlo_dial *dial, int error)
@@ -236,6 +250,7 @@ int ehlo_dial_start(ehlo_dial *dial)
     for (;;) {
         while (dial->next_address < dial->naddresses) {
             if (try_address(dial, &dial->addresses[dial->next_address++])) return EHLO_OK;
+            dial->again = 0;
         }
         if (dial->next_host == dial->cfg.nhosts) break;
         begin_host(dial, dial->hosts[dial->next_host++].name);
@@ -248,5 +263,18 @@ int ehlo_dial_start(ehlo_dial *dial)
 
 void ehlo_dial_next(ehlo_dial *dial)
 {
+    dial->again = 0;
     if (ehlo_dial_start(dial) != EHLO_OK) dial->exhausted(dial);
+}
+
+void ehlo_dial_again(ehlo_dial *dial)
+{
+    dial->again = 1;
+    dial->next_address--;
+    if (ehlo_dial_start(dial) != EHLO_OK) dial->exhausted(dial);
+}
+
+ehlo_str ehlo_dial_host(const ehlo_dial *dial)
+{
+    return dial->hosts[dial->next_host - 1].name;
 }

@@ -19,10 +19,12 @@ struct ehlo_dial {
     size_t naddresses;
     size_t next_address;
     ehlo_address address; /* the one that is tried; family NONE: the host has not been looked up */
+    int again;            /* 1: it is, for the second time */
 
     ehlo_failure failure; /* the one that leaves most hope; outcome NONE: there was none */
     ehlo_reply reply;     /* lent to it */
     char *text;           /* of that */
+    char *problem;        /* of the failure */
 
     void (*connected)(ehlo_dial *dial, int fd); /* fd is the callee's */
     void (*exhausted)(ehlo_dial *dial);         /* nothing is left to be tried */
@@ -41,9 +43,15 @@ void ehlo_dial_free(ehlo_dial *dial);
 int ehlo_dial_start(ehlo_dial *dial);
 /* The same from inside the loop, where `exhausted` may be called at once. */
 void ehlo_dial_next(ehlo_dial *dial);
+/* Likewise, and the address of now is the next. */
+void ehlo_dial_again(ehlo_dial *dial);
+/* The name of the host of now; lives as long as the dial. */
+ehlo_str ehlo_dial_host(const ehlo_dial *dial);
 
 /* Something has failed with the host and address of now, which are filled in; stage and problem are set, and what else
- * is known. */
+ * is known. Text is copied. */
 void ehlo_dial_note(ehlo_dial *dial, const ehlo_failure *failure);
+/* The same, and it counts for more than all that failed before. */
+void ehlo_dial_note_final(ehlo_dial *dial, const ehlo_failure *failure);
 
 #endif

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, PROXY_MS = 10000, ACCEPTS_PER_ROUND = 64, PAUSE_MS = 100 };
+enum { BACKLOG = 4096, PROXY_MS = 10000, TLS_MS = 60000, ACCEPTS_PER_ROUND = 64, PAUSE_MS = 100 };
 
 static void listener_ready(ehlo_loop *loop, ehlo_source *source, unsigned events);
 
@@ -22,7 +22,7 @@ static void listener_ready(ehlo_loop *loop, ehlo_source *source, unsigned events
 
 static int is_valid(const ehlo_loop *loop, const ehlo_listen_config *cfg)
 {
-    if (cfg->service == NULL || cfg->implicit_tls != 0 || cfg->backlog < 0) return 0;
+    if (cfg->service == NULL || cfg->backlog < 0 || (cfg->implicit_tls && cfg->tls == NULL)) return 0;
     if (cfg->address.family > EHLO_FAMILY_IPV6) return 0;
     return loop->input_size >= ehlo_service_input_min(cfg->service);
 }
@@ -52,6 +52,7 @@ static ehlo_listener *listener_new(ehlo_loop *loop, const ehlo_listen_config *cf
     listener->cfg = *cfg;
     if (cfg->backlog == 0) listener->cfg.backlog = BACKLOG;
     if (cfg->proxy_ms == 0) listener->cfg.proxy_ms = PROXY_MS;
+    if (cfg->tls_ms == 0) listener->cfg.tls_ms = TLS_MS;
     return listener;
 }
 

@@ -85,6 +85,7 @@ void ehlo_loop_free(ehlo_loop *loop)
     ehlo_poller_free(loop->poller);
     ehlo_timers_free(&loop->timers);
     free(loop->conns.table);
+    free(loop->record);
     free(loop->input);
     free(loop);
     ehlo_lender_forget();

@@ -16,9 +16,11 @@ struct ehlo_loop {
     ehlo_slots conns;
     ehlo_listener *listeners;
     ehlo_conn *driven; /* the connection whose session is running now, NULL if none is */
+    int lent;          /* 1: another one is, further out: the input is not ours to read to */
     ehlo_source *dead; /* closed in this round */
     char *input;       /* the receive buffer; nothing in it outlives the handling of one event */
     size_t input_size;
+    char *record; /* where small octets become one TLS record; NULL until it is needed */
     uint64_t now;
     unsigned depth;     /* how often ehlo_loop_enter was called */
     int stop_seen;      /* the grace that was acted upon; -1: none */

@@ -75,8 +75,8 @@ static int has_status(const ehlo_lookup *lookup, ehlo_dns_status status)
     return lookup->answers[IPV6].status == status || lookup->answers[IPV4].status == status;
 }
 
-/* Addresses of one family will do. Else nothing is certain unless both are known: RFC 4074 4.2 tells of servers that deny
- * the name itself where they should say that it has no AAAA records. */
+/* Addresses of one family will do. Else nothing is certain unless both are known: RFC 4074 4.2 tells of servers that
+ * deny the name itself where they should say that it has no AAAA records. */
 static ehlo_dns_status joint_status(const ehlo_lookup *lookup)
 {
     static const ehlo_dns_status order[] = { EHLO_DNS_FOUND, EHLO_DNS_FAILED, EHLO_DNS_NODATA };

@@ -1,8 +1,9 @@
-/* lib/net/serve.c - server sessions on connections of a loop: from accept, or the PROXY preface, to the
- * lingering close. */
+/* lib/net/serve.c - server sessions on connections of a loop: from accept, the PROXY preface and the handshake of
+ * implicit TLS to the lingering close. */
 #include "serve.h"
 
 #include "carry.h"
+#include "handshake.h"
 #include "limits.h"
 #include "rare.h"
 #include "socket.h"
@@ -19,7 +20,7 @@ typedef struct ehlo_hosted {
     uint8_t counted; /* 1: by the listener's limits */
 } ehlo_hosted;
 
-static const ehlo_conn_driver preface_driver, session_driver, linger_driver;
+static const ehlo_conn_driver handshake_driver, session_driver, linger_driver;
 static const ehlo_session_calls server_calls;
 
 /* -- memory ----------------------------------------------------------------------------------------- */
@@ -82,9 +83,20 @@ static int server_eof(void *session, uint64_t now)
     return ehlo_server_eof(session, now);
 }
 
+static int server_tls_started(void *session, uint64_t now, size_t held, const ehlo_tls_facts *facts)
+{
+    return ehlo_server_tls_started(session, now, held, facts);
+}
+
 static unsigned server_status(const void *session, uint64_t *deadline)
 {
     return ehlo_server_status(session, deadline);
+}
+
+static int open_tls(ehlo_carrier *carrier)
+{
+    const ehlo_hosted *hosted = (ehlo_hosted *)carrier;
+    return ehlo_tls_open(&carrier->conn, hosted->listener->cfg.tls, EHLO_ENGINE_AS_SERVER, ehlo_str_make(NULL, 0));
 }
 
 static void end_session(ehlo_carrier *carrier)
@@ -97,14 +109,15 @@ static EHLO_RARE void server_over(ehlo_carrier *carrier, int lost)
 {
     if (lost) ehlo_server_lost(carrier->session);
     end_session(carrier);
+    if (!lost) ehlo_tls_shutdown(&carrier->conn);
     if (lost || carrier->eof)
         ehlo_conn_close(&carrier->conn);
     else
         ehlo_linger(&carrier->conn, &linger_driver);
 }
 
-static const ehlo_session_calls server_calls = { server_feed, server_flush,  server_tick,
-                                                 server_eof,  server_status, server_over };
+static const ehlo_session_calls server_calls = { server_feed,        server_flush,  server_tick, server_eof,
+                                                 server_tls_started, server_status, open_tls,    server_over };
 
 static void settle(ehlo_hosted *hosted, int result)
 {
@@ -153,7 +166,7 @@ static const ehlo_conn_driver linger_driver = { ehlo_linger_ready, ehlo_conn_clo
 
 /* -- start ------------------------------------------------------------------------------------------ */
 
-static void refuse(ehlo_hosted *hosted)
+static void refuse_in_clear(ehlo_hosted *hosted)
 {
     char text[300], line[512];
     size_t len = 0;
@@ -164,29 +177,104 @@ static void refuse(ehlo_hosted *hosted)
         ehlo_str part = ehlo_str_make(line, len);
         ehlo_socket_send(hosted->carrier.conn.source.fd, &part, 1);
     }
-    ehlo_linger_briefly(&hosted->carrier.conn);
 }
 
-/* The peer is known: the session begins, with what the stash holds as its first input. */
+static int start_session(ehlo_hosted *hosted, ehlo_server *server)
+{
+    ehlo_conn *conn = &hosted->carrier.conn;
+    ehlo_carry_host(&hosted->carrier, server, &session_driver);
+    int result = conn->tls != NULL ? ehlo_server_tls_started(server, conn->loop->now, 0, &conn->tls->facts) : EHLO_OK;
+    return result == EHLO_OK ? ehlo_server_start(server, conn->loop->now) : result;
+}
+
 static void begin_session(ehlo_hosted *hosted)
 {
-    const ehlo_listen_config *cfg = &hosted->listener->cfg;
-    if (!ehlo_limits_take(cfg->limits, &hosted->peer.remote)) {
-        refuse(hosted);
-        return;
-    }
-    hosted->counted = 1;
+    const ehlo_service *service = hosted->listener->cfg.service;
     ehlo_server *server;
-    int error = ehlo_server_init(&server, server_memory(hosted), ehlo_server_size(cfg->service), cfg->service,
-                                 &hosted->peer, user_memory(hosted));
-    if (error != EHLO_OK) {
+    int error = ehlo_server_init(&server, server_memory(hosted), ehlo_server_size(service), service, &hosted->peer,
+                                 user_memory(hosted));
+    if (error == EHLO_OK)
+        settle(hosted, start_session(hosted, server));
+    else
         ehlo_conn_close(&hosted->carrier.conn);
+}
+
+static void handshake_done(ehlo_conn *conn, int established)
+{
+    ehlo_timer_stop(conn->loop, &conn->timer);
+    if (established)
+        begin_session((ehlo_hosted *)conn);
+    else
+        ehlo_conn_close(conn);
+}
+
+/* RFC 8314 3.3: "TLS negotiation begins immediately" */
+static void begin_handshake(ehlo_hosted *hosted)
+{
+    ehlo_conn *conn = &hosted->carrier.conn;
+    ehlo_conn_drive(conn, &handshake_driver);
+    if (ehlo_conn_expire_in(conn, hosted->listener->cfg.tls_ms) == EHLO_OK && open_tls(&hosted->carrier) == EHLO_OK)
+        ehlo_handshake_start(conn, handshake_done);
+    else
+        ehlo_conn_close(conn);
+}
+
+static const ehlo_conn_driver handshake_driver = { NULL, ehlo_conn_close, ehlo_conn_close, ehlo_conn_close,
+                                                   hosted_closed };
+
+/* The peer is known. Where TLS comes first, nothing can be said to one that is too many. */
+static void admit(ehlo_hosted *hosted)
+{
+    const ehlo_listen_config *cfg = &hosted->listener->cfg;
+    hosted->counted = ehlo_limits_take(cfg->limits, &hosted->peer.remote) != 0;
+    if (hosted->counted && cfg->implicit_tls)
+        begin_handshake(hosted);
+    else if (hosted->counted)
+        begin_session(hosted);
+    else {
+        if (!cfg->implicit_tls) refuse_in_clear(hosted);
+        ehlo_linger_briefly(&hosted->carrier.conn);
+    }
+}
+
+/* -- PROXY preface ---------------------------------------------------------------------------------- */
+
+/* What follows the preface is a session's, or a TLS engine's: it stays where they read. */
+static int take_preface(ehlo_hosted *hosted)
+{
+    ehlo_conn *conn = &hosted->carrier.conn;
+    char *input = conn->loop->input;
+    size_t used = 0, held = ehlo_stash_copy(conn->stash, input);
+    ptrdiff_t there = ehlo_socket_peek(conn->source.fd, input + held, EHLO_PROXY_MAX - held);
+    if (there == EHLO_RECEIVE_NOTHING) return EHLO_ERR_INCOMPLETE;
+    if (there <= 0) return EHLO_ERR_SYNTAX;
+    size_t len = held + (size_t)there;
+    int result = ehlo_proxy_parse(input, len, &hosted->peer, &used);
+    if (result != EHLO_OK && (result != EHLO_ERR_INCOMPLETE || len == EHLO_PROXY_MAX)) return EHLO_ERR_SYNTAX;
+    if (result != EHLO_OK) used = len;
+    ehlo_socket_receive(conn->source.fd, input + held, used - held);
+    int kept = ehlo_stash_keep(&conn->stash, input, result != EHLO_OK ? len : 0);
+    return kept == EHLO_OK ? result : kept;
+}
+
+static void preface_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
+{
+    ehlo_conn *conn = (ehlo_conn *)source;
+    int result = take_preface((ehlo_hosted *)conn);
+    (void)events;
+    if (result == EHLO_ERR_INCOMPLETE) return;
+    if (result != EHLO_OK) {
+        ehlo_conn_close(conn);
         return;
     }
-    hosted->carrier.session = server;
-    ehlo_conn_drive(&hosted->carrier.conn, &session_driver);
-    settle(hosted, ehlo_server_start(drive(hosted), hosted->carrier.conn.loop->now));
+    ehlo_timer_stop(loop, &conn->timer);
+    admit((ehlo_hosted *)conn);
 }
+
+static const ehlo_conn_driver preface_driver = { preface_ready, ehlo_conn_close, ehlo_conn_close, ehlo_conn_close,
+                                                 hosted_closed };
+
+/* -- accept ----------------------------------------------------------------------------------------- */
 
 int ehlo_serve(ehlo_listener *listener, int fd, const ehlo_address *remote)
 {
@@ -201,40 +289,11 @@ int ehlo_serve(ehlo_listener *listener, int fd, const ehlo_address *remote)
     hosted->peer.remote = *remote;
     hosted->peer.local = ehlo_socket_local(fd);
     if (!proxied)
-        begin_session(hosted);
+        admit(hosted);
     else if (ehlo_conn_expire_in(&hosted->carrier.conn, listener->cfg.proxy_ms) != EHLO_OK)
         ehlo_conn_close(&hosted->carrier.conn);
     return EHLO_OK;
 }
-
-/* -- PROXY preface ---------------------------------------------------------------------------------- */
-
-static void preface_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
-{
-    ehlo_conn *conn = (ehlo_conn *)source;
-    ehlo_hosted *hosted = (ehlo_hosted *)source;
-    ehlo_str bytes;
-    size_t used = 0;
-    (void)events;
-    ptrdiff_t received = ehlo_conn_receive(conn, EHLO_PROXY_MAX - ehlo_stash_view(conn->stash).len, &bytes);
-    if (received == EHLO_RECEIVE_NOTHING) return;
-    int result = received > 0 ? ehlo_proxy_parse(bytes.ptr, bytes.len, &hosted->peer, &used) : EHLO_ERR_SYNTAX;
-    if (result == EHLO_ERR_INCOMPLETE && bytes.len == EHLO_PROXY_MAX) result = EHLO_ERR_SYNTAX;
-    if (result == EHLO_OK || result == EHLO_ERR_INCOMPLETE) {
-        if (ehlo_stash_keep(&conn->stash, bytes.ptr + used, bytes.len - used) != EHLO_OK) result = EHLO_ERR_MEMORY;
-    }
-    if (result == EHLO_ERR_INCOMPLETE) return;
-    if (result != EHLO_OK) {
-        ehlo_conn_close(conn);
-        return;
-    }
-    ehlo_timer_stop(loop, &conn->timer);
-    hosted->carrier.stalled = bytes.len > used;
-    begin_session(hosted);
-}
-
-static const ehlo_conn_driver preface_driver = { preface_ready, ehlo_conn_close, ehlo_conn_close, ehlo_conn_close,
-                                                 hosted_closed };
 
 /* -- what applications see of it -------------------------------------------------------------------- */
 

@@ -45,12 +45,23 @@ static inline ptrdiff_t ehlo_socket_send(int fd, const ehlo_str *parts, size_t n
 /* Results of ehlo_socket_receive that are no number of octets. */
 enum { EHLO_RECEIVE_EOF = 0, EHLO_RECEIVE_NOTHING = -1, EHLO_RECEIVE_LOST = -2 };
 
-/* Octets received, EHLO_RECEIVE_EOF, nothing for now, or lost. */
-static inline ptrdiff_t ehlo_socket_receive(int fd, char *bytes, size_t len)
+/* flags: of recv. Octets received, EHLO_RECEIVE_EOF, nothing for now, or lost. */
+static inline ptrdiff_t ehlo_socket_receive_as(int fd, char *bytes, size_t len, int flags)
 {
-    ptrdiff_t received = recv(fd, bytes, len, 0);
+    ptrdiff_t received = recv(fd, bytes, len, flags);
     if (received >= 0) return received;
     return ehlo_socket_not_now() ? EHLO_RECEIVE_NOTHING : EHLO_RECEIVE_LOST;
+}
+
+static inline ptrdiff_t ehlo_socket_receive(int fd, char *bytes, size_t len)
+{
+    return ehlo_socket_receive_as(fd, bytes, len, 0);
+}
+
+/* What is there stays there. */
+static inline ptrdiff_t ehlo_socket_peek(int fd, char *bytes, size_t len)
+{
+    return ehlo_socket_receive_as(fd, bytes, len, MSG_PEEK);
 }
 
 #endif

@@ -28,7 +28,7 @@ ehlo_str ehlo_stash_view(const ehlo_stash *stash)
 size_t ehlo_stash_copy(const ehlo_stash *stash, char *to)
 {
     ehlo_str kept = ehlo_stash_view(stash);
-    memcpy(to, kept.ptr, kept.len);
+    if (kept.len > 0) memcpy(to, kept.ptr, kept.len);
     return kept.len;
 }
 
@@ -47,7 +47,9 @@ static ehlo_stash *stash_new(size_t len)
     size_t size = STASH_MIN;
     while (size < len) size = 2 * size + sizeof(struct ehlo_stash);
     ehlo_stash *stash = malloc(sizeof *stash + size);
-    if (stash != NULL) stash->size = size;
+    if (stash == NULL) return NULL;
+    stash->start = stash->end = 0;
+    stash->size = size;
     return stash;
 }
 
@@ -63,6 +65,7 @@ int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len)
     if (len == 0) return EHLO_OK;
     if (*stash == NULL) *stash = stash_new(len);
     if (*stash == NULL) return EHLO_ERR_MEMORY;
+    if ((*stash)->end > len) ehlo_wipe((*stash)->bytes + len, (*stash)->end - len);
     memcpy((*stash)->bytes, bytes, len);
     (*stash)->start = 0;
     (*stash)->end = len;

@@ -40,32 +40,6 @@ static void read_size(ehlo_offers *offers, ehlo_str args)
     if (!next_word(&args, &word) || ehlo_number_parse(word, 20, &size) == EHLO_OK) offers->size_max = size;
 }
 
-typedef struct mechanism {
-    ehlo_str name;
-    uint32_t bit;
-} mechanism;
-
-uint32_t ehlo_sasl_find(ehlo_str name)
-{
-    static const mechanism mechanisms[] = {
-        { EHLO_LITERAL("PLAIN"), EHLO_SASL_PLAIN },
-        { EHLO_LITERAL("LOGIN"), EHLO_SASL_LOGIN },
-        { EHLO_LITERAL("EXTERNAL"), EHLO_SASL_EXTERNAL },
-        { EHLO_LITERAL("ANONYMOUS"), EHLO_SASL_ANONYMOUS },
-        { EHLO_LITERAL("XOAUTH2"), EHLO_SASL_XOAUTH2 },
-        { EHLO_LITERAL("OAUTHBEARER"), EHLO_SASL_OAUTHBEARER },
-        { EHLO_LITERAL("CRAM-MD5"), EHLO_SASL_CRAM_MD5 },
-        { EHLO_LITERAL("SCRAM-SHA-1"), EHLO_SASL_SCRAM_SHA_1 },
-        { EHLO_LITERAL("SCRAM-SHA-1-PLUS"), EHLO_SASL_SCRAM_SHA_1_PLUS },
-        { EHLO_LITERAL("SCRAM-SHA-256"), EHLO_SASL_SCRAM_SHA_256 },
-        { EHLO_LITERAL("SCRAM-SHA-256-PLUS"), EHLO_SASL_SCRAM_SHA_256_PLUS },
-    };
-    for (size_t i = 0; i < COUNT(mechanisms); i++) {
-        if (ehlo_chars_equal_nocase(mechanisms[i].name, name)) return mechanisms[i].bit;
-    }
-    return 0;
-}
-
 /* RFC 4954 3: "AUTH" *(SP sasl-mech) */
 static void read_auth(ehlo_offers *offers, ehlo_str args)
 {

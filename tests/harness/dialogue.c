@@ -29,6 +29,7 @@ static const script_named client_flags[] = {
     { "NO_PIPELINING", EHLO_CLIENT_NO_PIPELINING },
     { "NO_CHUNKING", EHLO_CLIENT_NO_CHUNKING },
     { "TRACE_SECRETS", EHLO_CLIENT_TRACE_SECRETS },
+    { "AUTH_CLEAR", EHLO_CLIENT_AUTH_CLEAR },
 };
 
 static const script_named send_flags[] = {
@@ -48,6 +49,16 @@ static const script_named manners_of_giving[] = {
     { "pull", GIVE_PULL },
     { "push", GIVE_PUSH },
     { "any", GIVE_ANY },
+};
+
+static const script_named manners_of_lending[] = {
+    { "always", LEND_ALWAYS },
+    { "never", LEND_NEVER },
+};
+
+static const script_named policies[] = {
+    { "default", EHLO_TLS_DEFAULT },   { "none", EHLO_TLS_NONE },       { "opportunistic", EHLO_TLS_OPPORTUNISTIC },
+    { "required", EHLO_TLS_REQUIRED }, { "wrapped", EHLO_TLS_WRAPPED },
 };
 
 static const script_named outcomes[] = {
@@ -227,6 +238,67 @@ static int read_give(dialogue *d, int line, char *text)
     return 1;
 }
 
+static int read_lend(dialogue *d, int line, const char *text)
+{
+    long lend = FIND(manners_of_lending, text);
+    if (lend == SCRIPT_NO_NAME) return complain(d, line, "lend always or never");
+    d->lend = (int)lend;
+    return 1;
+}
+
+static int read_opening(dialogue *d, int line, const char *policy)
+{
+    long tls = FIND(policies, policy);
+    if (tls == SCRIPT_NO_NAME) return complain(d, line, "no such policy");
+    d->opens = 1;
+    d->opening.tls = (uint8_t)tls;
+    return 1;
+}
+
+/* EHLO_SASL_* of names joined by '|'. */
+static uint32_t read_mechanisms(const char *names)
+{
+    uint32_t all = 0;
+    while (*names != '\0') {
+        size_t len = strcspn(names, "|");
+        all |= ehlo_sasl_find(ehlo_str_make(names, len));
+        names += len + (names[len] == '|');
+    }
+    return all;
+}
+
+#define OF_CREDENTIALS(d, offset) ((void *)((char *)&(d)->credentials + (offset)))
+
+static int read_login(dialogue *d, int line, char *name)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } texts[] = { { "user", offsetof(ehlo_credentials, user) },
+                  { "password", offsetof(ehlo_credentials, password) },
+                  { "token", offsetof(ehlo_credentials, token) },
+                  { "authzid", offsetof(ehlo_credentials, authzid) },
+                  { "host", offsetof(ehlo_credentials, host) } };
+    char *value = strchr(name, ' ');
+    if (value == NULL) return complain(d, line, "login MEMBER OCTETS");
+    *value++ = '\0';
+    d->opening.credentials = &d->credentials;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        if (strcmp(name, texts[i].name) != 0) continue;
+        *(ehlo_str *)OF_CREDENTIALS(d, texts[i].offset) = keep(d, value);
+        return 1;
+    }
+    if (strcmp(name, "mechanisms") == 0)
+        d->credentials.mechanisms = read_mechanisms(value);
+    else if (strcmp(name, "clear") == 0)
+        d->credentials.clear = value[0] == '1';
+    else if (strcmp(name, "port") == 0)
+        d->credentials.port = (uint16_t)strtoul(value, NULL, 10);
+    else
+        return complain(d, line, "no such member of the credentials");
+    return 1;
+}
+
 /* One word of what follows a recipient's address; the first that is no key begins its parameters. */
 static char *read_rcpt_word(dialogue *d, ehlo_recipient *r, char *word)
 {
@@ -324,6 +396,11 @@ static int read_line(dialogue *d, int line, char *text)
     if (strcmp(text, "give") == 0) return read_give(d, line, rest);
     if (strcmp(text, "greet") == 0) return read_greet(d, line, rest);
     if (strcmp(text, "outside") == 0) return d->outside = 1;
+    if (strcmp(text, "wrapped") == 0) return d->wrapped = 1;
+    if (strcmp(text, "unverified") == 0) return d->unverified = 1;
+    if (strcmp(text, "lend") == 0) return read_lend(d, line, rest);
+    if (strcmp(text, "open") == 0) return read_opening(d, line, rest);
+    if (strcmp(text, "login") == 0) return read_login(d, line, rest);
     return read_envelope(d, line, text, rest);
 }
 

@@ -7,6 +7,11 @@
  *                             normalise, pass)
  *     give memory|pull|push|any [N]     how bodies come, in pieces of N octets; any: as the manner has it
  *     outside                 never call commands from inside completions
+ *     lend always|never       output blocks are lent in every manner, or in none
+ *     wrapped                 inside TLS from the first octet on
+ *     unverified              TLS does not say who the server is
+ *     open POLICY             the session begins with an opening: default, none, opportunistic, required, wrapped
+ *     login MEMBER OCTETS     its ehlo_credentials (mechanisms: names joined by '|'); also what must not be shown
  *     greet SIZE 1000|DSN     a session's opening: what EHLO (or LHLO) offers; `-` for nothing
  *     S: 250-mx.example       the server's line; CRLF is added unless the line ends in a backslash.
  *                             Escapes: \r \n \t \0 \\ \xHH \[N:text] (text N times)
@@ -46,6 +51,7 @@
 #ifndef EHLO_TESTS_DIALOGUE_H
 #define EHLO_TESTS_DIALOGUE_H
 
+#include <ehlo/opening.h>
 #include <ehlo/transaction.h>
 
 #include "peer.h"
@@ -54,6 +60,9 @@ enum { DIALOGUE_MESSAGES = 32, DIALOGUE_RCPTS = 512, TALK_SLOTS = 512, TALK_WRIT
 
 /* How a body comes. */
 enum { GIVE_MEMORY, GIVE_PULL, GIVE_PUSH, GIVE_ANY };
+
+/* Whether output blocks are lent. */
+enum { LEND_ANY, LEND_ALWAYS, LEND_NEVER };
 
 /* -- scripts ---------------------------------------------------------------------------------------- */
 
@@ -100,6 +109,12 @@ typedef struct dialogue {
     int give;
     size_t pieces;
     int outside;
+    int lend;
+    int wrapped;
+    int unverified;
+    int opens; /* `opening` counts */
+    ehlo_opening_config opening;
+    ehlo_credentials credentials;
     dialogue_step *steps;
     size_t step_count;
     size_t step_room;
@@ -218,9 +233,14 @@ struct talk {
     talk_send sends[DIALOGUE_MESSAGES];
     size_t send_count;
 
+    size_t clear; /* octets taken outside TLS */
+
     /* private from here on */
     void *mem;
     size_t mem_size;
+    void *opening_mem; /* NULL once it is open */
+    size_t opening_size;
+    unsigned opened;
     talk_slot slots[TALK_SLOTS];
     size_t slot_count;
     unsigned awaiting;
@@ -242,6 +262,7 @@ struct talk {
     int stopped;
     int closes;
     unsigned write_calls;
+    int tls;
     unsigned lends;
     unsigned blocks_lent;
     talk_push push;                      /* of the client */
@@ -253,6 +274,9 @@ struct talk {
 
 talk *talk_run(const dialogue *d, const talk_mode *mode);
 void talk_free(talk *t);
+
+/* 1 if the octets hold the secret, as it is or in base64, wherever in a group of that it begins. */
+int talk_shows(const void *octets, size_t len, ehlo_str secret);
 
 /* The outcome that the script's marks give for a recipient, when so many octets were taken and heard. */
 ehlo_outcome dialogue_outcome(const dialogue *d, const char *address, size_t taken, size_t heard);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../canon.h"
+#include "toy_crypto.h"
 
 enum { ROOM_DEFAULT = 64 * 1024 };
 
@@ -58,7 +59,7 @@ typedef struct sending {
     unsigned push_feed;                                           /* the count of feeds then */
 } sending;
 
-enum decision { DECIDE_NOTHING, DECIDE_MAIL, DECIDE_RCPT, DECIDE_MESSAGE, DECIDE_RESULT };
+enum decision { DECIDE_NOTHING, DECIDE_AUTH, DECIDE_MAIL, DECIDE_RCPT, DECIDE_MESSAGE, DECIDE_RESULT };
 
 /* The server's application: the transaction as it sees it. */
 typedef struct application {
@@ -97,9 +98,18 @@ struct pair {
     application app;
     sending letters[PAIR_LETTERS_MAX];
     size_t next; /* the letter to start */
-    int ready, refused, quit, tls_done;
+    ehlo_credentials credentials;
+    ehlo_crypto crypto;
+    unsigned drawn;
+    void *opening_mem;
+    ehlo_sasl_server *exchange;
+    ehlo_sasl_server_config exchange_config;
+    void *exchange_mem;
+    ehlo_reply auth_reply;
+    int opened, ready, refused, quit, authenticated;
     ehlo_reply refusal;
-    unsigned noops_said, noops_heard, commands_said, commands_heard;
+    unsigned noops_said, noops_heard;
+    int quit_said, quit_heard;
     int client_closes, server_closes;
     unsigned loans, blocks;
     int starting; /* inside ehlo_transaction_start */
@@ -377,6 +387,12 @@ static ehlo_reply reply_of(uint16_t code)
     return reply;
 }
 
+/* What is answered to the question that is pending, or taken. */
+static ehlo_reply answer_of(const pair *p)
+{
+    return p->app.asked == DECIDE_AUTH ? p->auth_reply : reply_of(p->app.code);
+}
+
 static int decide(pair *p, ehlo_token token, ehlo_reply *reply, enum decision asked, uint16_t code)
 {
     application *app = &p->app;
@@ -387,10 +403,9 @@ static int decide(pair *p, ehlo_token token, ehlo_reply *reply, enum decision as
         app->token = token;
         return EHLO_LATER;
     }
+    *reply = answer_of(p);
     decided(p, code);
-    if (code == PAIR_FAIL) return -1;
-    *reply = reply_of(code);
-    return EHLO_OK;
+    return code == PAIR_FAIL ? -1 : EHLO_OK;
 }
 
 static int on_connect(ehlo_server *s, ehlo_token token, ehlo_reply *reply, void *user)
@@ -405,6 +420,45 @@ static int on_hello(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, e
     pair *p = user;
     (void)s, (void)hello;
     return decide(p, token, reply, DECIDE_NOTHING, p->plan->hello_code);
+}
+
+static const char right_secret[] = "sesame-of-ann";
+
+static ehlo_sasl_step take_response(pair *p, ehlo_str response, ehlo_str *challenge)
+{
+    ehlo_sasl_step step = ehlo_sasl_server_step(p->exchange, response, challenge);
+    int right = ehlo_secret_equal(ehlo_sasl_server_secret(p->exchange), ehlo_str_from(right_secret));
+    return toy_answer(p->exchange, step, &p->crypto, right_secret, right, challenge);
+}
+
+static void end_exchange(pair *p)
+{
+    ehlo_sasl_server_end(p->exchange);
+    p->exchange = NULL;
+}
+
+/* A challenge may be asked for before the answer is given: it stays where it is until the next step. */
+static int on_auth(ehlo_server *s, ehlo_token token, ehlo_str mechanism, ehlo_str response, ehlo_reply *reply,
+                   void *user)
+{
+    pair *p = user;
+    ehlo_str challenge = { NULL, 0 };
+    if (mechanism.ptr == NULL && response.ptr == NULL) {
+        end_exchange(p);
+        return EHLO_OK;
+    }
+    if (mechanism.len > 0) {
+        end_exchange(p);
+        p->exchange_config.facts = ehlo_server_tls_facts(s);
+        if (ehlo_sasl_server_start(&p->exchange, p->exchange_mem, ehlo_sasl_server_size(0), ehlo_sasl_find(mechanism),
+                                   &p->exchange_config) != EHLO_OK) {
+            fault(p, "the server cannot start its exchange");
+        }
+    }
+    int step = (int)take_response(p, response, &challenge);
+    p->authenticated |= step == EHLO_SASL_ACCEPTED;
+    ehlo_sasl_reply(step, challenge, &p->auth_reply);
+    return decide(p, token, reply, DECIDE_AUTH, p->auth_reply.code);
 }
 
 static void keep_text(char *out, size_t cap, ehlo_str text)
@@ -427,6 +481,7 @@ static uint16_t mail_code(const pair *p, ehlo_str mailbox)
 static int on_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo_reply *reply, void *user)
 {
     pair *p = user;
+    if (p->plan->auth != 0 && !p->authenticated) fault(p, "MAIL of somebody who has not logged in");
     size_t len = 0;
     (void)s;
     if (p->app.open) fault(p, "on_mail inside a transaction");
@@ -732,61 +787,25 @@ static size_t count_under_way(const pair *p)
 
 /* -- the client's commands -------------------------------------------------------------------------- */
 
-static void say_hello(pair *p);
-
-/* Completions of the session's own commands: each once. */
-static void refuse(pair *p, const ehlo_reply *r)
-{
-    p->refused = 1;
-    if (r != NULL) p->refusal.code = r->code;
-}
-
-static void on_starttls(ehlo_client *c, const ehlo_reply *r, void *user)
+/* The session is open, or refused to us. */
+static void on_opened(ehlo_client *c, const ehlo_opened *opened, void *user)
 {
     pair *p = user;
-    (void)c;
-    p->commands_heard++;
-    if (r == NULL || r->code != 220) refuse(p, r);
-}
-
-static void after_hello(pair *p)
-{
-    int has_tls = (ehlo_client_offers(p->client)->caps & EHLO_CAP_STARTTLS) != 0;
-    if (!p->plan->tls || p->tls_done || !has_tls) {
-        p->ready = 1;
-        if (p->plan->chain == PAIR_CHAIN_ON_NEXT) start_next(p);
+    free(p->opening_mem);
+    p->opening_mem = NULL;
+    p->opened++;
+    if (opened->stage != EHLO_STAGE_NONE) {
+        p->refused = 1;
+        if (opened->reply != NULL) p->refusal.code = opened->reply->code;
+        if (opened->reply == NULL && ehlo_client_reason(c) == 0) {
+            fault(p, "not opened: %.*s", (int)opened->problem.len, opened->problem.ptr);
+        }
         return;
     }
-    int result = ehlo_client_command(p->client, EHLO_VERB_STARTTLS, ehlo_str_make(NULL, 0), on_starttls, p, NULL);
-    p->commands_said += (unsigned)has_queued(p, "starttls", result);
-}
-
-static void on_hello_heard(ehlo_client *c, const ehlo_reply *r, void *user)
-{
-    pair *p = user;
-    (void)c;
-    p->commands_heard++;
-    if (r == NULL || r->code / 100 != 2)
-        refuse(p, r);
-    else
-        after_hello(p);
-}
-
-static void say_hello(pair *p)
-{
-    int result = ehlo_client_hello(p->client, on_hello_heard, p);
-    p->commands_said += (unsigned)has_queued(p, "hello", result);
-}
-
-static void on_greeting(ehlo_client *c, const ehlo_reply *r, void *user)
-{
-    pair *p = user;
-    (void)c;
-    p->commands_heard++;
-    if (r == NULL || r->code / 100 != 2)
-        refuse(p, r);
-    else
-        say_hello(p);
+    if (opened->mechanism != p->plan->auth) fault(p, "logged in by mechanism %#x", opened->mechanism);
+    if (p->plan->imposter && p->plan->auth != 0) fault(p, "logged in with a wrong secret");
+    p->ready = 1;
+    if (p->plan->chain == PAIR_CHAIN_ON_NEXT) start_next(p);
 }
 
 static void on_noop(ehlo_client *c, const ehlo_reply *r, void *user)
@@ -800,7 +819,7 @@ static void on_quit(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     pair *p = user;
     (void)c, (void)r;
-    p->commands_heard++;
+    p->quit_heard++;
 }
 
 static void on_client_close(ehlo_client *c, int reason, void *user)
@@ -895,7 +914,8 @@ static int move_end(pair *p, int who)
     if (!is_live(p, who) || !pipe->ended) return 0;
     if (p->broken == PAIR_BREAK_RESET || (wants(p, who) & EHLO_WANT_TLS)) {
         note(p, who, "lost", who == PAIR_CLIENT ? ehlo_client_lost(p->client) : ehlo_server_lost(p->server));
-        if (wants(p, who) != EHLO_WANT_CLOSE) fault(p, "CLOSE is not all that is wanted after lost");
+        if ((wants(p, who) & ~(unsigned)EHLO_WANT_SECRET) != EHLO_WANT_CLOSE)
+            fault(p, "CLOSE is not all that is wanted after lost");
         s->gone = 1;
         return 1;
     }
@@ -927,6 +947,11 @@ static int move_close(pair *p, int who)
     return 1;
 }
 
+static const ehlo_tls_facts facts = { .version = { "TLSv1.3", 7 },
+                                      .peer_verified = 1,
+                                      .exporter = { "thirty-two octets, all the same.", 32 },
+                                      .end_point = { "of the certificate", 18 } };
+
 static int move_tls(pair *p, int who)
 {
     int both = is_live(p, PAIR_CLIENT) && is_live(p, PAIR_SERVER) && (wants(p, PAIR_CLIENT) & EHLO_WANT_TLS) &&
@@ -935,12 +960,8 @@ static int move_tls(pair *p, int who)
     for (int i = 0; i < 2; i++) {
         if (p->pipes[i].flow.len > 0 || p->sides[i].hold.len > 0) fault(p, "octets in clear behind STARTTLS");
     }
-    p->tls_done = 1;
-    note(p, PAIR_SERVER, "tls_started", ehlo_server_tls_started(p->server, p->now, 0, NULL));
-    note(p, PAIR_CLIENT, "tls_started", ehlo_client_tls_started(p->client, p->now, 0, NULL));
-    if (!is_live(p, PAIR_CLIENT)) return 1;
-    say_hello(p);
-    note(p, PAIR_CLIENT, "flush", ehlo_client_flush(p->client, p->now));
+    note(p, PAIR_SERVER, "tls_started", ehlo_server_tls_started(p->server, p->now, 0, &facts));
+    note(p, PAIR_CLIENT, "tls_started", ehlo_client_tls_started(p->client, p->now, 0, &facts));
     return 1;
 }
 
@@ -951,7 +972,7 @@ static int move_answer(pair *p)
     application *app = &p->app;
     if (app->token == 0 || !p->sides[PAIR_SERVER].open) return 0;
     ehlo_token token = app->token;
-    ehlo_reply reply = reply_of(app->code);
+    ehlo_reply reply = answer_of(p);
     app->token = 0;
     if (p->sides[PAIR_SERVER].gone || !(wants(p, PAIR_SERVER) & EHLO_WANT_ANSWER)) return 0; /* it is spent */
     decided(p, app->code);
@@ -1075,7 +1096,7 @@ static int move_quit(pair *p)
     int result = ehlo_client_command(p->client, EHLO_VERB_QUIT, ehlo_str_make(NULL, 0), on_quit, p, NULL);
     if (result == EHLO_ERR_FULL) return 0;
     p->quit = 1;
-    if (result == EHLO_OK) p->commands_said++;
+    p->quit_said += result == EHLO_OK;
     note(p, PAIR_CLIENT, "quit", result);
     note(p, PAIR_CLIENT, "flush", ehlo_client_flush(p->client, p->now));
     return 1;
@@ -1183,12 +1204,17 @@ static void write_envelope(sending *s, const pair_letter *letter)
 static void make_server(pair *p)
 {
     ehlo_server_callbacks callbacks = { server_write, on_connect, on_hello,   on_mail,         on_rcpt,
-                                        on_data,      on_body,    on_message, on_result,       NULL,
+                                        on_data,      on_body,    on_message, on_result,       on_auth,
                                         NULL,         NULL,       on_reset,   on_server_close, on_server_trace };
     ehlo_service_config config = { 0 };
     config.hostname = ehlo_str_from("mx.example");
     config.flags = EHLO_SERVICE_NO_EXTENSIONS | (p->plan->lmtp ? EHLO_SERVICE_LMTP : 0u);
     config.extensions = p->plan->caps;
+    if (p->plan->auth != 0) {
+        config.extensions |= EHLO_CAP_AUTH;
+        config.flags |= EHLO_SERVICE_REQUIRE_AUTH | (p->plan->tls ? 0u : EHLO_SERVICE_AUTH_CLEAR);
+        config.auth_mechanisms = ehlo_sasl_name(p->plan->auth);
+    }
     config.max_recipients = p->plan->max_recipients;
     config.max_messages = p->plan->max_messages;
     config.max_size = p->plan->max_size;
@@ -1217,6 +1243,28 @@ static void make_client(pair *p)
     size_t size = ehlo_client_size(&config);
     p->client_mem = must_have(malloc(size + 1));
     if (ehlo_client_init(&p->client, p->client_mem, size, &config, &callbacks, p) != EHLO_OK) abort();
+}
+
+/* In clear only where the plan has no TLS at all. */
+static void start_client(pair *p)
+{
+    ehlo_opening_config opening = { .tls = p->plan->tls ? EHLO_TLS_REQUIRED : EHLO_TLS_NONE };
+    p->crypto = toy_crypto(&p->drawn);
+    p->credentials.user = ehlo_str_from("ann");
+    p->credentials.password = ehlo_str_from(p->plan->imposter ? "guess" : right_secret);
+    p->credentials.token = p->credentials.password;
+    p->credentials.mechanisms = p->plan->auth;
+    p->credentials.clear = !p->plan->tls;
+    p->credentials.crypto = &p->crypto;
+    p->exchange_config.crypto = &p->crypto;
+    p->exchange_config.offered = p->plan->auth;
+    p->exchange_config.hostname = ehlo_str_from("mx.example");
+    p->exchange_mem = must_have(malloc(ehlo_sasl_server_size(0)));
+    if (p->plan->auth != 0) opening.credentials = &p->credentials;
+    size_t size = ehlo_opening_size(&opening);
+    p->opening_mem = must_have(malloc(size));
+    note(p, PAIR_CLIENT, "opening",
+         ehlo_opening_start(p->opening_mem, size, p->client, p->now, &opening, on_opened, p));
 }
 
 static void make_letters(pair *p)
@@ -1277,8 +1325,8 @@ static void end(pair *p)
     if (p->app.open) fault(p, "an accepted MAIL without on_message or on_reset");
     if (p->client_closes != 1 || p->server_closes != 1)
         fault(p, "on_close came %d, %d times", p->client_closes, p->server_closes);
-    if (p->commands_heard != p->commands_said)
-        fault(p, "%u commands, %u completions", p->commands_said, p->commands_heard);
+    if (p->opened != 1) fault(p, "the opening ended %d times", p->opened);
+    if (p->quit_heard != p->quit_said) fault(p, "%d QUITs, %d completions", p->quit_said, p->quit_heard);
     if (p->noops_heard != p->noops_said) fault(p, "%u NOOPs, %u completions", p->noops_said, p->noops_heard);
     if (p->blocks != 0) fault(p, "%u blocks were not given back", p->blocks);
     for (size_t i = 0; i < p->plan->count; i++) judge(p, &p->letters[i]);
@@ -1294,8 +1342,7 @@ pair *pair_run(const pair_plan *plan, pair_dice *dice)
     make_server(p);
     make_client(p);
     p->sides[PAIR_CLIENT].open = p->sides[PAIR_SERVER].open = 1;
-    p->commands_said++;
-    note(p, PAIR_CLIENT, "start", ehlo_client_start(p->client, p->now, on_greeting, p));
+    start_client(p);
     note(p, PAIR_SERVER, "start", ehlo_server_start(p->server, p->now));
     talk(p);
     end(p);
@@ -1313,6 +1360,9 @@ void pair_free(pair *p)
         free(p->sides[i].hold.ptr);
     }
     free(p->app.body.ptr);
+    ehlo_sasl_server_end(p->exchange);
+    free(p->exchange_mem);
+    free(p->opening_mem);
     free(p->client_mem);
     free(p->server_mem);
     free(p->service_mem);
@@ -1400,6 +1450,15 @@ static void draw_letter(pair_letter *letter, pair_dice *dice, char **arena, size
     if (pair_draw(dice, 20) == 1) letter->give_up_at = 1 + pair_draw(dice, 300);
 }
 
+static void draw_login(pair_plan *plan, pair_dice *dice)
+{
+    plan->tls = pair_draw(dice, 6) == 1;
+    if (plan->tls) plan->caps |= EHLO_CAP_STARTTLS;
+    if (pair_draw(dice, 4) == 1)
+        plan->auth = toy_mechanisms[pair_draw(dice, plan->tls ? TOY_WITH_SECRET : TOY_WITHOUT_BINDING)];
+    plan->imposter = plan->auth != 0 && pair_draw(dice, 8) == 1;
+}
+
 static void draw_offer(pair_plan *plan, pair_dice *dice)
 {
     static const uint32_t caps[] = { EHLO_CAP_PIPELINING, EHLO_CAP_CHUNKING, EHLO_CAP_8BITMIME,
@@ -1411,8 +1470,7 @@ static void draw_offer(pair_plan *plan, pair_dice *dice)
     if ((plan->caps & EHLO_CAP_CHUNKING) && pair_draw(dice, 2)) plan->caps |= EHLO_CAP_BINARYMIME;
     if ((plan->caps & EHLO_CAP_8BITMIME) && pair_draw(dice, 2)) plan->caps |= EHLO_CAP_SMTPUTF8;
     plan->lmtp = (int)pair_draw(dice, 2);
-    plan->tls = pair_draw(dice, 6) == 1;
-    if (plan->tls) plan->caps |= EHLO_CAP_STARTTLS;
+    draw_login(plan, dice);
     if (pair_draw(dice, 8) == 1) plan->client_flags |= EHLO_CLIENT_NO_PIPELINING;
     if (pair_draw(dice, 8) == 1) plan->client_flags |= EHLO_CLIENT_NO_CHUNKING;
     plan->bare_cr = (uint8_t)pair_draw(dice, 4);

@@ -8,6 +8,7 @@
 #ifndef EHLO_TESTS_PAIR_H
 #define EHLO_TESTS_PAIR_H
 
+#include <ehlo/opening.h>
 #include <ehlo/server.h>
 #include <ehlo/transaction.h>
 
@@ -65,6 +66,8 @@ typedef struct pair_plan {
     int lmtp;
     uint32_t caps; /* EHLO_CAP_* */
     int tls;       /* STARTTLS, where it is offered */
+    uint32_t auth; /* the EHLO_SASL_* that is offered and used; 0: none */
+    int imposter;  /* with a secret that is wrong */
     unsigned client_flags;
     uint8_t bare_cr, bare_lf; /* of the client */
     uint32_t window;

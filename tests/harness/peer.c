@@ -636,6 +636,8 @@ void peer_setup_default(peer_setup *setup)
 {
     memset(setup, 0, sizeof *setup);
     setup->config.hostname = ehlo_str_from("mx.example");
+    setup->facts.version = ehlo_str_from("TLSv1.3");
+    setup->facts.cipher = ehlo_str_from("X");
 }
 
 static void fill_callbacks(ehlo_server_callbacks *cb, unsigned without)
@@ -737,11 +739,17 @@ static void check_token(peer *p, unsigned wants)
     p->mail_pending = p->rcpt_pending = 0;
 }
 
+/* What it wants to be done: that something is secret may be told beside anything. */
+static unsigned wants_done(const peer *p)
+{
+    return ehlo_server_wants(p->session) & ~(unsigned)EHLO_WANT_SECRET;
+}
+
 static void check(peer *p)
 {
-    unsigned wants = ehlo_server_wants(p->session);
+    unsigned wants = wants_done(p);
     uint64_t deadline = ehlo_server_deadline(p->session), same = 0;
-    if (ehlo_server_status(p->session, &same) != wants || same != deadline)
+    if (ehlo_server_status(p->session, &same) != ehlo_server_wants(p->session) || same != deadline)
         fault(p, "status is not wants and deadline");
     if ((wants & EHLO_WANT_CLOSE) != 0 && wants != EHLO_WANT_CLOSE) fault(p, "CLOSE and more: %u", wants);
     /* Who minds early input has to read it while the greeting is pending. */
@@ -770,7 +778,7 @@ static void note_result(peer *p, const char *call, int result)
     p->result = result;
     if (result != expected) fault(p, "%s gave %d", call, result);
     if (result < EHLO_ERR_FATAL) p->closing = 1;
-    if (p->closing && ehlo_server_wants(p->session) != EHLO_WANT_CLOSE) fault(p, "%s: fatal, but no CLOSE", call);
+    if (p->closing && wants_done(p) != EHLO_WANT_CLOSE) fault(p, "%s: fatal, but no CLOSE", call);
 }
 
 static void pester(peer *p)
@@ -778,7 +786,7 @@ static void pester(peer *p)
     ehlo_server *s = p->session;
     const ehlo_reply none = { 0 };
     size_t used = 0;
-    unsigned wants = ehlo_server_wants(s);
+    unsigned wants = wants_done(p);
     if (p->closing || (wants & EHLO_WANT_CLOSE) != 0) return;
     if (ehlo_server_start(s, p->now) != EHLO_ERR_STATE) fault(p, "a second start");
     if (!(wants & EHLO_WANT_TLS) && ehlo_server_tls_started(s, p->now, 0, NULL) != EHLO_ERR_STATE) {
@@ -798,7 +806,7 @@ static void pester(peer *p)
         note_result(p, "feed", ehlo_server_feed(s, p->now, "QUIT\r\n", 6, &used));
         if (used != 0) fault(p, "feed took octets while READ was not wanted");
     }
-    if (ehlo_server_wants(s) != wants) fault(p, "pestering changed wants");
+    if (wants_done(p) != wants) fault(p, "pestering changed wants");
 }
 
 static void after_call(peer *p, const char *call, int result)
@@ -833,7 +841,7 @@ static const char *at_the_edge(peer *p, const char *bytes, size_t len)
 static int move_feed(peer *p)
 {
     size_t used = 0, len = p->hold.len < OFFER_MAX ? p->hold.len : OFFER_MAX;
-    unsigned before = ehlo_server_wants(p->session);
+    unsigned before = wants_done(p);
     if (len == 0 || p->closing) return 0;
     const char *bytes = at_the_edge(p, p->hold.ptr, len);
     int result = ehlo_server_feed(p->session, p->now, bytes, len, &used);
@@ -842,7 +850,7 @@ static int move_feed(peer *p)
         fault(p, "feed used more than it was given");
         return 0;
     }
-    unsigned after = ehlo_server_wants(p->session);
+    unsigned after = wants_done(p);
     size_t rest = len - used;
     if (!(before & EHLO_WANT_READ) && used != 0 && used != len) fault(p, "feed took octets without READ");
     if (result == EHLO_OK && rest != 0 && (after & EHLO_WANT_READ) && rest >= ehlo_service_input_min(p->service)) {
@@ -922,9 +930,17 @@ void peer_settle(peer *p)
 
 /* -- steps ------------------------------------------------------------------------------------------ */
 
+static int tell_tls(peer *p, size_t held)
+{
+    const ehlo_tls_facts *facts = &p->setup->facts;
+    int result = ehlo_server_tls_started(p->session, p->now, held, facts);
+    if (held == 0 && ehlo_server_tls_facts(p->session) != facts) fault(p, "TLS facts are not what was given");
+    return result;
+}
+
 int peer_start(peer *p)
 {
-    p->started = 1;
+    if (p->setup->wrapped) note_result(p, "tls_started", tell_tls(p, 0));
     after_call(p, "start", ehlo_server_start(p->session, p->now));
     if (!p->mode.lazy) peer_settle(p);
     return p->result;
@@ -976,7 +992,6 @@ void peer_say(peer *p, const char *text)
 
 static void begin_tls(peer *p, size_t held)
 {
-    static const ehlo_tls_facts facts = { { "TLSv1.3", 7 }, { "X", 1 }, { NULL, 0 }, 0 };
     peer_settle(p);
     if (ehlo_server_wants(p->session) & EHLO_WANT_CLOSE) return;
     if (!(ehlo_server_wants(p->session) & EHLO_WANT_TLS)) {
@@ -985,8 +1000,7 @@ static void begin_tls(peer *p, size_t held)
     }
     held += p->hold.len; /* what is not consumed was said in clear */
     text_drop_front(&p->hold, p->hold.len);
-    after_call(p, "tls_started", ehlo_server_tls_started(p->session, p->now, held, &facts));
-    if (held == 0 && ehlo_server_tls_facts(p->session) != &facts) fault(p, "TLS facts are not what was given");
+    after_call(p, "tls_started", tell_tls(p, held));
 }
 
 static void end_input(peer *p)
@@ -1003,7 +1017,7 @@ static void lose(peer *p)
     p->closing = 1;
     int result = ehlo_server_lost(p->session);
     if (result != EHLO_OK) fault(p, "lost gave %d", result);
-    if (ehlo_server_wants(p->session) != EHLO_WANT_CLOSE) fault(p, "does not end after lost");
+    if (wants_done(p) != EHLO_WANT_CLOSE) fault(p, "does not end after lost");
     check(p);
 }
 

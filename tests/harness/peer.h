@@ -62,6 +62,8 @@ typedef struct peer_setup {
     const peer_rule *rules;
     size_t rule_count;
     ehlo_peer peer;
+    ehlo_tls_facts facts; /* of every handshake; TLSv1.3 without certificate and channel binding */
+    int wrapped;          /* the handshake comes before the greeting */
 } peer_setup;
 
 /* Hostname mx.example, every default. */
@@ -168,7 +170,6 @@ struct peer {
     int rcpt_pending;
     int closes;
     unsigned blocks_lent;
-    int started;
     int tls_begun;
     size_t sent;
     uint32_t random;

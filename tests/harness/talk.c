@@ -109,6 +109,76 @@ static void check_reply(talk *t, const ehlo_reply *r)
     if (r->enhanced[0] != 0 && r->enhanced[0] != r->code / 100) fault(t, "an enhanced code of another class");
 }
 
+/* -- secrets ---------------------------------------------------------------------------------------- */
+
+static int holds_octets(const char *at, size_t len, const char *what, size_t n)
+{
+    for (; n > 0 && len >= n; at++, len--) {
+        if (at[0] == what[0] && memcmp(at, what, n) == 0) return 1;
+    }
+    return 0;
+}
+
+/* Base64 of a secret behind 0, 1 or 2 octets of its first group; the digits that others share are left out. */
+int talk_shows(const void *octets, size_t len, ehlo_str secret)
+{
+    static const size_t shared[] = { 0, 2, 3 };
+    size_t room = (secret.len + 2) / 3 * 4 + 8, n;
+    if (secret.len == 0) return 0;
+    if (holds_octets(octets, len, secret.ptr, secret.len)) return 1;
+    char *plain = must(calloc(1, secret.len + 2)), *digits = must(malloc(room));
+    int shows = 0;
+    for (size_t before = 0; before < COUNT(shared) && !shows; before++) {
+        memcpy(plain + before, secret.ptr, secret.len);
+        if (ehlo_base64_encode(ehlo_str_make(plain, before + secret.len), digits, room, &n) != EHLO_OK) abort();
+        size_t whole = (before + secret.len) / 3 * 4;
+        shows = whole > shared[before] && holds_octets(octets, len, digits + shared[before], whole - shared[before]);
+    }
+    free(plain);
+    free(digits);
+    return shows;
+}
+
+/* [C238] What the credentials hold must not be there. */
+static void must_not_show(talk *t, const char *where, const void *octets, size_t len)
+{
+    const ehlo_credentials *credentials = &t->script->credentials;
+    if (talk_shows(octets, len, credentials->password)) fault(t, "the password is in %s", where);
+    if (talk_shows(octets, len, credentials->token)) fault(t, "the token is in %s", where);
+}
+
+static int is_one_of(const char *line, size_t len, const char *const *verbs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = strlen(verbs[i]);
+        if (len >= n && memcmp(line, verbs[i], n) == 0 && (len == n || line[n] == ' ')) return 1;
+    }
+    return 0;
+}
+
+/* [C139] [C194] What may be said outside TLS, whatever the server does. */
+static void check_clear(talk *t)
+{
+    static const char *const always[] = { "EHLO", "HELO", "LHLO", "STARTTLS", "QUIT" };
+    const dialogue *d = t->script;
+    int policy = d->opening.tls;
+    if (policy == EHLO_TLS_DEFAULT && d->opening.credentials != NULL) policy = EHLO_TLS_REQUIRED;
+    int must_be_tls = d->opens && (policy == EHLO_TLS_REQUIRED || policy == EHLO_TLS_WRAPPED);
+    if (!d->credentials.clear) must_not_show(t, "clear text", t->out.ptr, t->clear);
+    if (!(d->config.flags & EHLO_CLIENT_TRACE_SECRETS))
+        must_not_show(t, "the trace", t->trace_out.ptr, t->trace_out.len);
+    if (policy == EHLO_TLS_WRAPPED && t->clear > 0) fault(t, "clear text though TLS is to wrap all");
+    for (size_t at = 0; at < t->clear && must_be_tls;) {
+        const char *end = memchr(t->out.ptr + at, '\r', t->clear - at);
+        size_t len = end != NULL ? (size_t)(end - t->out.ptr) - at : t->clear - at;
+        /* One that was cut off has to be the beginning of a line that the script knows. */
+        if (end != NULL && !is_one_of(t->out.ptr + at, len, always, COUNT(always))) {
+            fault(t, "said in clear: %.*s", (int)len, t->out.ptr + at);
+        }
+        at += len + 2;
+    }
+}
+
 /* -- what no callback may do ------------------------------------------------------------------------ */
 
 static void must_be(talk *t, const char *call, int result, int wanted)
@@ -195,6 +265,7 @@ static void take(talk *t, const char *bytes, size_t len)
         break;
     }
     peer_text_add(&t->out, bytes, len);
+    if (!t->tls) t->clear = t->out.len;
     if (t->out.len > allowed(t))
         fault(t, "octet %zu was said before the server's line %d", t->out.len,
               t->at < t->script->step_count ? t->script->steps[t->at].line : 0);
@@ -254,6 +325,7 @@ static int on_write(ehlo_client *c, const ehlo_str *parts, size_t n, size_t *tak
 /* -- the application: commands ---------------------------------------------------------------------- */
 
 static void pump(talk *t);
+static void after_call(talk *t, const char *call, int result);
 
 /* What stands next may be done from inside the callback that answered the last thing. */
 static void from_inside(talk *t)
@@ -351,15 +423,80 @@ static void *lend(size_t len, void *ctx)
     t->lends++;
     if (t->mode.fail_lend != 0 && t->lends >= t->mode.fail_lend) return NULL;
     t->blocks_lent++;
-    return must(malloc(len));
+    return must(calloc(1, len)); /* nothing is in it that others left */
 }
 
 static void give_back(void *mem, size_t len, void *ctx)
 {
     talk *t = ctx;
+    must_not_show(t, "a block that is given back", mem, len);
     memset(mem, 0xA5, len);
     free(mem);
     t->blocks_lent--;
+}
+
+/* -- the application: the opening ------------------------------------------------------------------- */
+
+/* What a failed step means for a message follows from the reply that decided. */
+static ehlo_outcome outcome_of(const ehlo_opened *opened)
+{
+    if (opened->stage == EHLO_STAGE_NONE) return EHLO_OUTCOME_NONE;
+    if (opened->reply == NULL) return EHLO_OUTCOME_NOT_SENT;
+    if (opened->reply->code / 100 == 5) return EHLO_OUTCOME_REJECTED;
+    return opened->reply->code / 100 == 4 ? EHLO_OUTCOME_DEFERRED : EHLO_OUTCOME_NOT_SENT;
+}
+
+static void log_opened(talk *t, const ehlo_opened *opened)
+{
+    ehlo_str stage = ehlo_stage_name(opened->stage), outcome = ehlo_outcome_name(opened->outcome);
+    ehlo_str mechanism = ehlo_sasl_name(opened->mechanism);
+    if (opened->stage == EHLO_STAGE_NONE) {
+        peer_text_format(&t->log, "opened %.*s\n", (int)mechanism.len, mechanism.ptr);
+        return;
+    }
+    peer_text_format(&t->log, "failed %.*s %.*s", (int)stage.len, stage.ptr, (int)outcome.len, outcome.ptr);
+    log_reply(&t->log, opened->reply);
+    peer_text_format(&t->log, " (%.*s)\n", (int)opened->problem.len, opened->problem.ptr);
+}
+
+/* [C238] The memory is given up inside, so that a later use of it shows. */
+static void end_opening(talk *t)
+{
+    must_not_show(t, "the memory of the opening", t->opening_mem, t->opening_size);
+    free(t->opening_mem);
+    t->opening_mem = NULL;
+}
+
+static void on_opened(ehlo_client *c, const ehlo_opened *opened, void *user)
+{
+    talk *t = user;
+    t->in_callback++;
+    t->awaiting--;
+    if (t->opened++ > 0) fault(t, "it is opened twice");
+    if (t->closes > 0) fault(t, "opened after on_close");
+    if (c != t->client) fault(t, "another client was opened");
+    if (opened->outcome != outcome_of(opened)) fault(t, "an outcome that is not the reply's");
+    if ((opened->problem.len == 0) != (opened->stage == EHLO_STAGE_NONE))
+        fault(t, "a problem, or none, without reason");
+    if (opened->stage == EHLO_STAGE_NONE && ehlo_client_reason(c) != 0) fault(t, "open, and over");
+    check_reply(t, opened->reply);
+    log_opened(t, opened);
+    if (t->opened == 1) end_opening(t);
+    if (ehlo_client_reason(c) == 0) must_not_show(t, "the session's memory", t->mem, t->mem_size);
+    reenter(t, "on_opened", 0);
+    from_inside(t);
+    t->in_callback--;
+}
+
+static void start_opening(talk *t)
+{
+    t->opening_size = ehlo_opening_size(&t->script->opening);
+    t->opening_mem = must(malloc(t->opening_size > 0 ? t->opening_size : 1));
+    memset(t->opening_mem, 0x5A, t->opening_size);
+    t->awaiting++;
+    after_call(
+        t, "opening",
+        ehlo_opening_start(t->opening_mem, t->opening_size, t->client, t->now, &t->script->opening, on_opened, t));
 }
 
 /* -- the application: transactions ------------------------------------------------------------------ */
@@ -969,17 +1106,24 @@ static void step_rounds(talk *t, const dialogue_step *step)
     t->rounds_before = t->rounds;
 }
 
+static const ehlo_tls_facts *facts_of(const talk *t)
+{
+    static const ehlo_tls_facts verified = { .version = { "TLSv1.3", 7 }, .cipher = { "X", 1 }, .peer_verified = 1 };
+    static const ehlo_tls_facts unverified = { .version = { "TLSv1.3", 7 }, .cipher = { "X", 1 } };
+    return t->script->unverified ? &unverified : &verified;
+}
+
 static void step_tls(talk *t, const dialogue_step *step)
 {
-    static const ehlo_tls_facts facts = { { "TLSv1.3", 7 }, { "X", 1 }, { NULL, 0 }, 1 };
     size_t held = (size_t)step->number + t->hold.len;
     if (!(ehlo_client_wants(t->client) & EHLO_WANT_TLS)) {
         fault(t, "line %d: TLS is not wanted", step->line);
         return;
     }
     t->hold.len = 0;
-    after_call(t, "tls_started", ehlo_client_tls_started(t->client, t->now, held, &facts));
-    if (held == 0 && ehlo_client_tls_facts(t->client) != &facts) fault(t, "TLS facts are not what was given");
+    t->tls = held == 0;
+    after_call(t, "tls_started", ehlo_client_tls_started(t->client, t->now, held, facts_of(t)));
+    if (held == 0 && ehlo_client_tls_facts(t->client) != facts_of(t)) fault(t, "TLS facts are not what was given");
     if (held > 0 && !is_over(t)) fault(t, "held octets do not end the session");
 }
 
@@ -1124,9 +1268,12 @@ static void end(talk *t)
 {
     int result = ehlo_client_close(t->client);
     if (result != EHLO_OK) fault(t, "close gave %d", result);
+    must_not_show(t, "the memory of a closed session", t->mem, t->mem_size);
     memset(t->mem, 0xA5, t->mem_size);
     if (t->closes != 1) fault(t, "on_close came %d times", t->closes);
     if (t->blocks_lent != 0) fault(t, "an output block was not given back");
+    if (t->script->opens && t->opened != 1) fault(t, "the opening ended %u times", t->opened);
+    check_clear(t);
     for (size_t i = 0; i < t->slot_count; i++) {
         const talk_slot *slot = &t->slots[i];
         if (!slot->dead && slot->got != slot->replies) fault(t, "%s never completed", slot->name);
@@ -1154,7 +1301,8 @@ static talk *talk_new(const dialogue *d, const talk_mode *mode)
     peer_text_add(&t->log, "", 0);
     peer_text_add(&t->trace_in, "", 0);
     peer_text_add(&t->trace_out, "", 0);
-    if (mode->lender) config.lender = (ehlo_lender){ lend, give_back, t };
+    if (d->lend != LEND_ANY) t->mode.lender = d->lend == LEND_ALWAYS;
+    if (t->mode.lender) config.lender = (ehlo_lender){ lend, give_back, t };
     t->mem_size = ehlo_client_size(&config);
     t->mem = must(malloc(t->mem_size > 0 ? t->mem_size : 1));
     memset(t->mem, 0x5A, t->mem_size);
@@ -1163,13 +1311,27 @@ static talk *talk_new(const dialogue *d, const talk_mode *mode)
     return t;
 }
 
+static void start(talk *t)
+{
+    if (t->script->wrapped) {
+        t->tls = 1;
+        after_call(t, "tls_started", ehlo_client_tls_started(t->client, t->now, 0, facts_of(t)));
+        if (ehlo_client_tls_facts(t->client) != facts_of(t)) fault(t, "TLS facts are not what was given");
+    }
+    if (t->script->opens) {
+        start_opening(t);
+        return;
+    }
+    talk_slot *greeting = new_slot(t, "greeting", 1);
+    t->awaiting++;
+    after_call(t, "start", ehlo_client_start(t->client, t->now, on_reply, greeting));
+}
+
 talk *talk_run(const dialogue *d, const talk_mode *mode)
 {
     talk *t = talk_new(d, mode);
     if (t->fault[0] != '\0') return t;
-    talk_slot *greeting = new_slot(t, "greeting", 1);
-    t->awaiting++;
-    after_call(t, "start", ehlo_client_start(t->client, t->now, on_reply, greeting));
+    start(t);
     if (t->mode.stop != STOP_NEVER && t->mode.stop_in == 0) t->stopped = 1;
     walk(t);
     if (t->stopped) stop(t);
@@ -1184,6 +1346,7 @@ void talk_free(talk *t)
     for (size_t i = 0; i < t->send_count; i++) free_send(&t->sends[i]);
     if (t->arena != NULL) munmap(t->arena, t->arena_len + (size_t)sysconf(_SC_PAGESIZE));
     free(t->queue);
+    free(t->opening_mem);
     free(t->mem);
     free(t);
 }

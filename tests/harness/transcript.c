@@ -23,6 +23,15 @@ static const script_named flags[] = {
     { "AUTH_CLEAR", EHLO_SERVICE_AUTH_CLEAR },
     { "REFUSE_8BIT", EHLO_SERVICE_REFUSE_8BIT },
     { "TRACE_SECRETS", EHLO_SERVICE_TRACE_SECRETS },
+    { "SUBMISSION", EHLO_SERVICE_SUBMISSION },
+};
+
+enum { FACT_EXPORTER = 1, FACT_END_POINT = 2, FACT_SUBJECT = 4, FACT_VERIFIED = 8 };
+static const script_named facts[] = {
+    { "exporter", FACT_EXPORTER },
+    { "end_point", FACT_END_POINT },
+    { "subject", FACT_SUBJECT },
+    { "verified", FACT_VERIFIED },
 };
 
 static const script_named callbacks[] = {
@@ -52,6 +61,18 @@ static int set_policy(uint8_t *policy, const char *name)
     long value = script_name(script_policies, COUNT(script_policies), name, strlen(name));
     if (value > 0) *policy = (uint8_t)value;
     return value > 0;
+}
+
+/* What is known of TLS beside its version. */
+static int set_facts(ehlo_tls_facts *known, const char *text)
+{
+    long value = script_names(facts, COUNT(facts), text);
+    if (value <= 0) return 0;
+    if (value & FACT_EXPORTER) known->exporter = ehlo_str_from("0123456789abcdef0123456789abcdef");
+    if (value & FACT_END_POINT) known->end_point = ehlo_str_from("0123456789abcdef0123456789abcdef");
+    if (value & FACT_SUBJECT) known->peer_subject = ehlo_str_from("CN=client");
+    known->peer_verified = (value & FACT_VERIFIED) != 0;
+    return 1;
 }
 
 /* -- settings --------------------------------------------------------------------------------------- */
@@ -124,7 +145,9 @@ static int set_special(transcript *t, const char *name, const char *value)
     if (strcmp(name, "leniencies") == 0) return set_names(&c->leniencies, leniencies, COUNT(leniencies), value);
     if (strcmp(name, "bare_cr") == 0) return set_policy(&c->bare_cr, value);
     if (strcmp(name, "bare_lf") == 0) return set_policy(&c->bare_lf, value);
+    if (strcmp(name, "facts") == 0) return set_facts(&t->setup.facts, value);
     if (strcmp(name, "tls") == 0) return (t->setup.peer.tls = 1);
+    if (strcmp(name, "wrapped") == 0) return (t->setup.wrapped = 1);
     if (strcmp(name, "pipelined") == 0) return (t->stop_and_wait = 1);
     return 0;
 }

@@ -3,7 +3,9 @@
  *
  *     # comment
  *     set NAME VALUE          a setting of ehlo_service_config (extensions and flags: names joined by '|');
- *                             `set tls 1`: inside TLS from the start; `set pipelined no`: the client waits
+ *                             `set tls 1`: inside TLS from the start, as ehlo_peer tells it; `set wrapped 1`: as
+ *                             tls_started tells it; `set facts exporter|end_point|subject|verified`: what is known of
+ *                             TLS; `set pipelined no`: the client waits
  *     without on_result ...   callbacks left NULL
  *     app EVENT SUBJECT CODE [X.Y.Z] [TEXT]      what the application says; also `later CODE...`, `fail`
  *     app body OCTETS CODE [X.Y.Z] [TEXT]        on_body refuses once OCTETS were taken
