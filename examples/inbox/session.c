@@ -20,7 +20,8 @@
 struct transaction {
     struct job job; /* first: a worker gets this address */
     struct letter letter;
-    struct trace_count trace;
+    ehlo_header header;
+    char last; /* octet of the message so far */
     char *reverse_path;
     char *recipient; /* the first, as written */
     uint32_t recipients;
@@ -108,10 +109,21 @@ static void log_result(const struct transaction *t, int error)
              t->recipients, t->size, error == 0 ? "filed" : strerror(error));
 }
 
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty outside TLS. */
+static ehlo_str tls_text(ehlo_server *s, char *text, size_t size)
+{
+    const ehlo_tls_facts *facts = ehlo_server_tls_facts(s);
+    if (facts == NULL) return ehlo_str_make(NULL, 0);
+    snprintf(text, size, "%.*s %.*s", (int)facts->version.len, facts->version.ptr, (int)facts->cipher.len,
+             facts->cipher.ptr);
+    return ehlo_str_from(text);
+}
+
 /* RFC 5321 4.4: the trace fields lead. `for` names the recipient where that tells it to nobody else. */
 static int write_lead(ehlo_server *s, struct transaction *t, const struct session *session)
 {
     char lead[TRACE_LEAD_MAX];
+    char tls[128];
     size_t len = 0;
     ehlo_received received;
     memset(&received, 0, sizeof received);
@@ -119,11 +131,41 @@ static int write_lead(ehlo_server *s, struct transaction *t, const struct sessio
     received.remote = ehlo_server_peer(s)->remote;
     received.by = inbox_of(s)->hostname;
     received.with = ehlo_server_with(s);
+    received.tls = tls_text(s, tls, sizeof tls);
     received.id = ehlo_str_from(t->letter.id);
     if (t->recipients == 1 && strchr(t->recipient, '@') != NULL) received.recipient = ehlo_str_from(t->recipient);
     received.time = (int64_t)time(NULL);
     if (trace_lead_write(ehlo_str_from(t->reverse_path), &received, lead, &len) != EHLO_OK) return EINVAL;
     return letter_write(&t->letter, lead, len);
+}
+
+/* RFC 6409 8.2, 8.3 */
+static int write_additions(ehlo_server *s, struct transaction *t)
+{
+    char fields[512];
+    size_t len = 0;
+    ehlo_header_additions additions = { .time = (int64_t)time(NULL),
+                                        .id = ehlo_str_from(t->letter.id),
+                                        .domain = inbox_of(s)->hostname };
+    if (ehlo_header_complete(&t->header, &additions, fields, sizeof fields, &len) != EHLO_OK) return EINVAL;
+    return letter_write(&t->letter, fields, len);
+}
+
+/* The first `header` octets are of the header, which ends here. One that is malformed is left as it is. */
+static int write_completed(ehlo_server *s, struct transaction *t, const char *bytes, size_t len, size_t header)
+{
+    int error = letter_write(&t->letter, bytes, header);
+    if (error == 0 && !t->header.malformed) error = write_additions(s, t);
+    return error == 0 ? letter_write(&t->letter, bytes + header, len - header) : error;
+}
+
+/* The message is nothing but a header, which perhaps lacks the end of its last line. */
+static int write_rest(ehlo_server *s, struct transaction *t)
+{
+    int error = 0;
+    if (t->header.malformed) return 0;
+    if (t->size > 0 && t->last != '\n') error = letter_write(&t->letter, "\r\n", 2);
+    return error == 0 ? write_additions(s, t) : error;
 }
 
 /* -- workers ---------------------------------------------------------------------------------------- */
@@ -209,15 +251,17 @@ static int on_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken,
 {
     struct session *session = user;
     struct transaction *t = session->transaction;
-    (void)s;
+    int ended = t->header.ended;
+    size_t header = ehlo_header_scan(&t->header, bytes, len);
     *taken = len;
-    trace_count(&t->trace, bytes, len);
-    if (t->trace.received > TRACE_RECEIVED_LIMIT) {
+    if (t->header.received > TRACE_RECEIVED_LIMIT) {
         *r = make_reply(554, 4, 6, "Too many Received fields: a mail loop");
         return EHLO_REFUSE;
     }
     t->size += len;
-    int error = letter_write(&t->letter, bytes, len);
+    if (len > 0) t->last = bytes[len - 1];
+    int completes = inbox_of(s)->completing && t->header.ended && !ended;
+    int error = completes ? write_completed(s, t, bytes, len, header) : letter_write(&t->letter, bytes, len);
     if (error == 0) return EHLO_OK;
     log_result(t, error);
     *r = failure_reply(error);
@@ -231,14 +275,24 @@ static int on_message(ehlo_server *s, ehlo_token token, const ehlo_message *mess
     struct transaction *t = session->transaction;
     (void)message;
     session->transaction = NULL;
+    int error = inbox_of(s)->completing && !t->header.ended ? write_rest(s, t) : 0;
     t->job.run = file_message;
     t->loop = ehlo_conn_loop(s);
     t->conn = ehlo_conn_number(s);
     t->token = token;
-    int error = workers_submit(inbox_of(s)->workers, &t->job);
+    if (error == 0) error = workers_submit(inbox_of(s)->workers, &t->job);
     if (error == 0) return EHLO_LATER;
     *r = failure_reply(error);
     transaction_free(t);
+    return EHLO_OK;
+}
+
+/* Once more, without either: the peer has cancelled it, or the session has given up. */
+static int on_auth(ehlo_server *s, ehlo_token token, ehlo_str mechanism, ehlo_str response, ehlo_reply *r, void *user)
+{
+    struct session *session = user;
+    if (mechanism.ptr != NULL || response.ptr != NULL) return auth_step(s, token, mechanism, response, r);
+    auth_forget(&session->exchange);
     return EHLO_OK;
 }
 
@@ -257,6 +311,7 @@ static void on_close(ehlo_server *s, int reason, ehlo_token pending, void *user)
     (void)s;
     (void)reason;
     (void)pending;
+    auth_forget(&session->exchange);
     free(session->hello);
     session->hello = NULL;
 }
@@ -289,6 +344,7 @@ ehlo_server_callbacks session_callbacks(int trace)
     callbacks.on_data = on_data;
     callbacks.on_body = on_body;
     callbacks.on_message = on_message;
+    callbacks.on_auth = on_auth;
     callbacks.on_reset = on_reset;
     callbacks.on_close = on_close;
     callbacks.on_trace = trace ? on_trace : NULL;

@@ -1,4 +1,4 @@
-/* workers.h - a few threads for work that waits for the disk, so that the loop never does. */
+/* workers.h - a few threads for work that takes long, as the disk does, so that the loop never waits for it. */
 #ifndef WORKERS_H
 #define WORKERS_H
 

@@ -1,7 +1,8 @@
 /* send - sends a message, and says of every recipient what became of it. */
-#include "../program.h"
+#include "../program_tls.h"
 
 #include "report.h"
+#include "secret.h"
 #include "sender.h"
 
 #include <strings.h>
@@ -35,8 +36,21 @@ static const char help[] =
     "  --count N             send N copies, one behind the other over one connection; 1\n"
     "  --timeout S           seconds to wait for each thing; default: those of RFC 5321\n"
     "  --trace               show the dialogue on standard error\n"
-    "  --tls none|opportunistic|required|wrapped, --ca F, --auth MECH, --user U, --password-file F:\n"
-    "                        this build has no TLS engine: \"--tls none\" is all it can\n"
+    "\n"
+    "  --tls none            in clear\n"
+    "        opportunistic   inside TLS where the server goes along, whoever it is: the default\n"
+    "                        without --auth and --user\n"
+    "        required        inside TLS (STARTTLS), to a server that proves its name, or not at\n"
+    "                        all: the default with them\n"
+    "        wrapped         likewise, TLS from the first octet on\n"
+    "  --ca F                the authorities to trust (PEM); default: the system's\n"
+    "  --cert F --key F      our certificate, for servers that ask for one (PEM)\n"
+    "  --user U              who we are\n"
+    "  --password-file F     its first line is the password, or the token of OAUTHBEARER and\n"
+    "                        XOAUTH2\n"
+    "  --auth MECH           this mechanism alone; default: the strongest that the server offers,\n"
+    "                        but neither CRAM-MD5 nor ANONYMOUS. EXTERNAL: we are who --cert says\n"
+    "  --auth-clear          with --tls none or opportunistic: the password may go in clear\n"
     "  --help                show this\n"
     "\n"
     "LF line ends in FILE become CRLF. Status: 0 all delivered, 1 some rejected, 75 some deferred or not\n"
@@ -51,6 +65,14 @@ struct options {
     const char *file;
     int have_from;
     uint8_t notify;
+    const char *tls; /* the options as given; NULL: not given */
+    const char *auth;
+    const char *user;
+    const char *password_file;
+    int auth_clear;
+    struct program_tls tls_files;
+    ehlo_credentials credentials;
+    struct secret secret;
 };
 
 static volatile sig_atomic_t signals;
@@ -109,31 +131,34 @@ static uint8_t parse_ret(const char *value)
     program_usage_error("--ret: \"%s\" is neither FULL nor HDRS", value);
 }
 
-static void parse_tls(const char *value)
+static uint8_t parse_tls(const char *value)
 {
-    if (strcmp(value, "none") == 0) return;
-    if (strcmp(value, "opportunistic") == 0) {
-        program_log("--tls opportunistic: this build has no TLS engine: the message goes in clear");
-        return;
+    static const char *const names[] = { [EHLO_TLS_NONE] = "none",
+                                         [EHLO_TLS_OPPORTUNISTIC] = "opportunistic",
+                                         [EHLO_TLS_REQUIRED] = "required",
+                                         [EHLO_TLS_WRAPPED] = "wrapped" };
+    for (uint8_t policy = EHLO_TLS_NONE; policy <= EHLO_TLS_WRAPPED; policy++) {
+        if (strcmp(value, names[policy]) == 0) return policy;
     }
-    if (strcmp(value, "required") != 0 && strcmp(value, "wrapped") != 0) {
-        program_usage_error("--tls: \"%s\" is none of none opportunistic required wrapped", value);
-    }
-    program_usage_error("--tls %s: this build has no TLS engine", value);
+    program_usage_error("--tls: \"%s\" is none of none opportunistic required wrapped", value);
 }
 
 /* 1 if argv[*at] is about TLS or AUTH. */
-static int parse_security(int argc, char **argv, int *at)
+static int parse_security(int argc, char **argv, int *at, struct options *o)
 {
-    static const char *const unbuilt[] = { "--ca", "--auth", "--user", "--password-file" };
-    const char *value;
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++) {
-        if (program_option(argc, argv, at, unbuilt[i], &value)) {
-            program_usage_error("%s: this build has no TLS engine, and secrets are not sent in clear", unbuilt[i]);
-        }
+    if (program_option(argc, argv, at, "--tls", &o->tls)) {
+        o->job.connect.tls = parse_tls(o->tls);
+    } else if (program_option(argc, argv, at, "--auth", &o->auth)) {
+        o->credentials.mechanisms = program_parse_mechanism("--auth", ehlo_str_from(o->auth));
+    } else if (program_flag(argv[*at], "--auth-clear")) {
+        o->auth_clear = 1;
+    } else {
+        return program_option(argc, argv, at, "--ca", &o->tls_files.authorities.path) ||
+               program_option(argc, argv, at, "--cert", &o->tls_files.certificate.path) ||
+               program_option(argc, argv, at, "--key", &o->tls_files.key.path) ||
+               program_option(argc, argv, at, "--user", &o->user) ||
+               program_option(argc, argv, at, "--password-file", &o->password_file);
     }
-    if (!program_option(argc, argv, at, "--tls", &value)) return 0;
-    parse_tls(value);
     return 1;
 }
 
@@ -142,7 +167,7 @@ static void set_timeout(struct options *o, const char *value)
     uint32_t ms = (uint32_t)program_parse_number("--timeout", value, 1, 1000000) * 1000;
     ehlo_client_config *c = &o->client;
     o->job.timeout_ms = o->job.connect.connect_ms = ms;
-    c->greeting_ms = c->command_ms = c->data_ms = c->write_ms = c->final_ms = ms;
+    c->greeting_ms = c->command_ms = c->data_ms = c->write_ms = c->final_ms = c->tls_ms = ms;
     c->quit_ms = ms < QUIT_MS ? ms : QUIT_MS;
 }
 
@@ -201,7 +226,7 @@ static void parse_options(int argc, char **argv, struct options *o)
             o->job.copies = program_parse_number("--count", value, 1, UINT32_MAX);
         } else if (program_flag(argv[i], "--trace")) {
             o->job.trace = 1;
-        } else if (parse_security(argc, argv, &i)) {
+        } else if (parse_security(argc, argv, &i, o)) {
             continue;
         } else if (o->file == NULL && (argv[i][0] != '-' || argv[i][1] == '\0')) {
             o->file = argv[i];
@@ -285,6 +310,117 @@ static ehlo_str choose_name(const struct options *o)
     return ehlo_str_from("[127.0.0.1]");
 }
 
+/* -- TLS and AUTH ----------------------------------------------------------------------------------- */
+
+static int has_credentials(const struct options *o)
+{
+    return o->auth != NULL || o->user != NULL;
+}
+
+/* Fills in the default; without an engine, what takes none is all there is. */
+static void choose_policy(struct options *o)
+{
+    uint8_t *policy = &o->job.connect.tls;
+    int given = *policy != EHLO_TLS_DEFAULT;
+    if (!given) *policy = has_credentials(o) ? EHLO_TLS_REQUIRED : EHLO_TLS_OPPORTUNISTIC;
+    if (EHLO_OPENSSL || *policy == EHLO_TLS_NONE) return;
+    if (*policy == EHLO_TLS_OPPORTUNISTIC) {
+        if (given) program_log("--tls opportunistic: the message goes in clear: %s", program_no_tls);
+        *policy = EHLO_TLS_NONE;
+    } else if (given) {
+        program_usage_error("--tls %s: %s", o->tls, program_no_tls);
+    } else {
+        program_usage_error("%s: needs TLS, unless \"--tls none\" says otherwise; %s",
+                            o->auth != NULL ? "--auth" : "--user", program_no_tls);
+    }
+}
+
+static void check_tls_files(const struct options *o)
+{
+    const struct program_tls *files = &o->tls_files;
+    uint8_t policy = o->job.connect.tls;
+    if (files->authorities.path != NULL) program_need_tls("--ca");
+    if (files->certificate.path != NULL) program_need_tls("--cert");
+    if (files->authorities.path != NULL && policy < EHLO_TLS_REQUIRED) {
+        program_usage_error("--ca: only \"--tls required\" and \"--tls wrapped\" ask who the server is");
+    }
+    if (files->certificate.path != NULL && policy == EHLO_TLS_NONE) {
+        program_usage_error("--cert: there is none to show with \"--tls none\"");
+    }
+    if (files->key.path != NULL && files->certificate.path == NULL) program_usage_error("--key: --cert is missing");
+}
+
+/* What a mechanism goes by. */
+static void check_credentials(const struct options *o)
+{
+    uint32_t mechanism = o->credentials.mechanisms;
+    if (!secret_is_text(ehlo_str_from(o->user)))
+        program_usage_error("--user: it is not UTF-8, or holds a control character");
+    if (mechanism == EHLO_SASL_EXTERNAL) {
+        if (o->tls_files.certificate.path == NULL) program_usage_error("--auth %s: --cert is missing", o->auth);
+        if (o->password_file != NULL) program_usage_error("--password-file: %s takes none", o->auth);
+    } else if (mechanism == EHLO_SASL_ANONYMOUS) {
+        if (o->password_file != NULL) program_usage_error("--password-file: %s takes none", o->auth);
+    } else {
+        if (o->user == NULL) program_usage_error("--auth %s: --user is missing", o->auth);
+        if (o->user[0] == '\0') program_usage_error("--user: it is empty");
+        if (o->password_file == NULL) program_usage_error("--user %s: --password-file is missing", o->user);
+    }
+}
+
+/* A secret that anybody may read on its way is sent by those alone who say so twice. */
+static void check_clear(const struct options *o)
+{
+    uint32_t mechanism = o->credentials.mechanisms;
+    uint8_t policy = o->job.connect.tls;
+    if (o->auth_clear && policy >= EHLO_TLS_REQUIRED) {
+        program_usage_error("--auth-clear: only \"--tls none\" and \"--tls opportunistic\" send anything in clear");
+    }
+    if (o->auth_clear) {
+        program_log("warning: --auth-clear: whoever can listen on the way to the server learns the password");
+    } else if (policy == EHLO_TLS_NONE && (ehlo_sasl_reveals(mechanism) || (!EHLO_OPENSSL && mechanism == 0))) {
+        program_usage_error("--tls none: the password would go in clear; --auth-clear insists on it");
+    }
+}
+
+static void read_secret(struct options *o)
+{
+    const char *problem = secret_read(&o->secret, o->password_file);
+    if (problem == NULL) return;
+    secret_wipe(&o->secret);
+    program_usage_error("--password-file %s: %s", o->password_file, problem);
+}
+
+static void set_credentials(struct options *o)
+{
+    ehlo_credentials *credentials = &o->credentials;
+    int is_token = (credentials->mechanisms & (EHLO_SASL_OAUTHBEARER | EHLO_SASL_XOAUTH2)) != 0;
+    if (o->password_file != NULL) read_secret(o);
+    *(is_token ? &credentials->token : &credentials->password) = secret_text(&o->secret);
+    /* the certificate says who we are: a name beside it is whom to act as */
+    *(credentials->mechanisms == EHLO_SASL_EXTERNAL ? &credentials->authzid : &credentials->user) =
+        ehlo_str_from(o->user);
+    credentials->clear = (uint8_t)o->auth_clear;
+    credentials->crypto = program_crypto();
+    o->job.connect.credentials = credentials;
+}
+
+static void secure(struct options *o)
+{
+    choose_policy(o);
+    check_tls_files(o);
+    if (has_credentials(o)) {
+        check_credentials(o);
+        check_clear(o);
+        set_credentials(o);
+    } else if (o->password_file != NULL) {
+        program_usage_error("--password-file: --user is missing");
+    } else if (o->auth_clear) {
+        program_usage_error("--auth-clear: --user is missing");
+    }
+    if (o->job.connect.tls != EHLO_TLS_NONE) o->job.connect.tls_engine = program_tls_open(&o->tls_files);
+}
+
 /* -- all of it -------------------------------------------------------------------------------------- */
 
 static void on_signal(int number)
@@ -329,8 +465,7 @@ static int status_of(int worst)
 
 int main(int argc, char **argv)
 {
-    struct options o;
-    memset(&o, 0, sizeof o);
+    static struct options o = { .tls_files = { { "--cert", NULL }, { "--key", NULL }, { "--ca", NULL } } };
     o.job.copies = 1;
     o.job.signals = &signals;
     program_begin(argv[0], help);
@@ -340,9 +475,12 @@ int main(int argc, char **argv)
     o.job.connect.client = &o.client;
     for (size_t i = 0; i < o.job.envelope.nrcpts; i++) o.job.envelope.rcpts[i].notify = o.notify;
     check_envelope(&o.job.envelope);
+    secure(&o);
     open_message(&o.job, o.file != NULL ? o.file : "-");
     count_signals();
     int worst = sender_run(&o.job);
+    secret_wipe(&o.secret);
+    program_tls_free(o.job.connect.tls_engine);
     if (worst < 0) program_log("%s", program_error(worst));
     content_close(&o.job.content);
     free(o.hosts);

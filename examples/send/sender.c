@@ -251,7 +251,7 @@ static void on_failed(ehlo_loop *loop, const ehlo_failure *f, void *user)
     struct sender *s = user;
     struct report_text text = { 0 };
     (void)loop;
-    if (f->reply != NULL) {
+    if (f->reply != NULL && f->reply->code >= 400) {
         report_text_reply(&text, f->reply->text);
     } else {
         report_text_set(&text, f->error != 0 ? ehlo_str_from(strerror(f->error)) : f->problem);
