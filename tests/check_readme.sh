@@ -1,7 +1,7 @@
 #!/bin/sh
-# The smallest server and the smallest sender of the README compile as they stand there, and do what is said of them:
-# the server takes the sender's message for its domain and prints it, and refuses other recipients; the sender says
-# which. EHLO_BUILD_DIR is the build folder.
+# The smallest programs of the README compile as they stand there, and do what is said of them: the server takes the
+# sender's message for its domain and prints it, and refuses other recipients; the sender says which; the submission logs
+# in at inbox, inside TLS, or says why it does not. EHLO_BUILD_DIR is the build folder.
 . "$(dirname "$0")/peers/servers.sh"
 
 source=${EHLO_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -15,12 +15,14 @@ program()
         "$source/README.md" | sed "$3" >"$work/$2.c"
 }
 
-# compile NAME
+# compile NAME ARGUMENT...
 compile()
 {
-    "$cc" -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$source/include" "$work/$1.c" \
-        "$build/libehlo-net.a" "$build/libehlo.a" -lpthread -o "$work/$1" 2>"$work/compiler.log" ||
-        fail "the $1 of the README does not compile"
+    compiled=$1
+    shift
+    "$cc" -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$source/include" "$work/$compiled.c" "$@" \
+        "$build/libehlo-net.a" "$build/libehlo.a" -lpthread -o "$work/$compiled" 2>"$work/compiler.log" ||
+        fail "the $compiled of the README does not compile"
 }
 
 # They have no way to pick a port and tell, so free ones are tried.
@@ -70,3 +72,28 @@ done
 printf 'From: me@example.com\r\nSubject: hello\r\n\r\nLine ends become CRLF.\r\n.\r\nThe end\r\n' >"$work/sent"
 cmp "$work/sent" "$work/printed" || fail "what it printed is not what was sent"
 kill -0 "$server" || fail "the server has ended"
+
+# The provider is inbox. Where the build has no OpenSSL there is no submission.
+[ -f "$build/examples/libehlo_openssl.a" ] || exit 0
+. "$(dirname "$0")/peers/certificates.sh"
+make_certificates
+
+# submission NAME CA-FILE: the third program, at $port
+submission()
+{
+    program 3 "$1" "s/smtp\.example\.org\")/localhost\"), .port = $port/; s#= NULL}; /\* the auth.*#= \"$2\"};#"
+    grep -q "localhost.*$port" "$work/$1.c" && grep -q "$2" "$work/$1.c" || fail "the submission of the README is another one"
+    compile "$1" -I"$source/examples" "$source/examples/tls_openssl.c" -lssl -lcrypto
+}
+
+start inbox "$build/examples/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --hostname mx.example --raw \
+    --user me@example.org:secret --require-auth --tls-cert "$certs/server.pem" --tls-key "$certs/server.key"
+submission submission "$certs/ca.pem"
+submission mistrust "$certs/another_ca.pem"
+"$work/submission" >"$work/submission.log" 2>&1 || fail "the submission was not taken"
+[ "$(cat "$work/submission.log")" = "delivered, code 250" ] || fail "the submission does not say what became of it"
+printf 'From: me@example.org\r\nSubject: hello\r\n\r\nNobody else can read this.\r\n' >"$work/submitted"
+cat "$work"/mail/someone@example.org/new/* | cmp "$work/submitted" - || fail "what was filed is not what was submitted"
+! "$work/mistrust" >"$work/mistrust.log" 2>&1 || fail "a certificate of an unknown authority was trusted"
+grep -q 'certificate' "$work/mistrust.log" || fail "the submission does not say what is wrong with the certificate"
+[ "$(ls "$work/mail/someone@example.org/new" | wc -l)" -eq 1 ] || fail "a message went to a stranger"

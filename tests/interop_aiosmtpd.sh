@@ -1,6 +1,6 @@
 #!/bin/sh
-# send delivers to aiosmtpd, by SMTP and LMTP; what arrived is compared with what was sent, octet for octet. Status 77
-# if no python3 of this machine has aiosmtpd.
+# send delivers to aiosmtpd, by SMTP and LMTP, in clear and through TLS; what arrived is compared with what was sent,
+# octet for octet. Status 77 if no python3 of this machine has aiosmtpd.
 . "$(dirname "$0")/peers/common.sh"
 
 python_with aiosmtpd || skip aiosmtpd
@@ -101,3 +101,58 @@ outcomes 'full@x.example deferred final 452' 'unknown@x.example rejected rcpt 55
 came text
 stop "$server"
 echo 'ok: lmtp'
+
+# -- TLS ------------------------------------------------------------------------------------------------------
+
+has_tls || skip 'OpenSSL, to build with,'
+. "$peers/certificates.sh"
+make_certificates
+echo 'a secret' >"$work/password"
+echo guessed >"$work/wrong_password"
+
+# submit STATUS OPTION...: as alice
+submit()
+{
+    submit_status=$1
+    shift
+    send "$submit_status" --ca "$certs/ca.pem" --user alice --password-file "$work/password" --to b@x.example "$@"
+}
+
+# came_from_alice MESSAGE
+came_from_alice()
+{
+    came "$1"
+    grep -qx 'alice TLSv1\.[23]' "$store/$stored.who" || fail "$name: who sent the message $1?"
+}
+
+for how in starttls wrapped; do
+    serve $how "--$how" "$certs/server.chain"
+    case $how in
+    starttls) policy=required ;;
+    wrapped) policy=wrapped ;;
+    esac
+    for message in $messages; do
+        submit 0 --tls $policy "$work/$message.lf"
+        outcomes 'b@x.example delivered final 250'
+        came_from_alice "$message"
+    done
+    for mechanism in PLAIN LOGIN; do
+        submit 0 --tls $policy --auth $mechanism "$work/text.lf"
+        came_from_alice text
+        submit 1 --tls $policy --auth $mechanism --password-file "$work/wrong_password" "$work/text.lf"
+        outcomes 'b@x.example rejected auth 535'
+    done
+    submit 0 --tls $policy --count 3 "$work/unended.lf"
+    for copy in 1 2 3; do
+        came_from_alice unended
+    done
+    send 1 --tls $policy --ca "$certs/ca.pem" --to b@x.example "$work/text.lf"
+    outcomes 'b@x.example rejected mail 530'
+    submit 75 --tls $policy --auth SCRAM-SHA-256 "$work/text.lf"
+    outcomes 'b@x.example not-sent auth -'
+    submit 75 --tls $policy --ca "$certs/another_ca.pem" "$work/text.lf"
+    outcomes 'b@x.example not-sent starttls -'
+    none_came
+    stop "$server"
+    echo "ok: $how"
+done

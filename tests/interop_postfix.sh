@@ -1,126 +1,18 @@
 #!/bin/sh
 # send delivers to a real Postfix, which relays to inbox: what inbox stored ends with what was sent, octet for octet.
-# The Postfix is one of its own, with all its folders in a temporary one; any other on this machine is left alone.
 # Status 77 if Postfix is not on this machine, or we are not root, without whom its master does not start.
 . "$(dirname "$0")/peers/common.sh"
+. "$peers/postfix.sh"
 
-PATH=$PATH:/usr/sbin:/usr/lib/postfix/sbin
-have postfix || skip postfix
-[ "$(id -u)" -eq 0 ] || skip 'postfix, for one who is not root,'
 make_messages
-
-config=$work/etc
-queue=$work/queue
-mkdir "$config" "$queue" "$work/data"
-chmod 755 "$work" "$config" "$queue"
-chown postfix "$work/data"
-
-start inbox "$bin/inbox" --listen 127.0.0.1:0 --maildir "$work/mail" --raw --hostname inbox.example --trace
-inbox_port=$port
-inbox=$server
-
-# What it adds to messages of its neighbours (local_header_rewrite_clients) is not wanted.
-cat >"$config/main.cf" <<CONF
-compatibility_level = 3.6
-queue_directory = $queue
-data_directory = $work/data
-maillog_file = $work/mail.log
-maillog_file_prefixes = $work
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = relay.example
-mydestination =
-local_recipient_maps =
-alias_maps =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relayhost = [127.0.0.1]:$inbox_port
-smtp_dns_support_level = disabled
-smtpd_peername_lookup = no
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_recipient_restrictions = check_recipient_access inline:{{unknown@x.example = 550 5.1.1 nobody here}}
-smtpd_data_restrictions = reject_unauth_pipelining
-smtpd_recipient_limit = 20
-message_size_limit = 10000000
-local_header_rewrite_clients =
-smtputf8_enable = yes
-smtp_line_length_limit = 0
-CONF
-
-end_others()
-{
-    [ ! -e "$queue/pid/master.pid" ] || postfix -c "$config" stop >/dev/null 2>&1 || :
-}
-
-services()
-{
-    cat <<CONF
-127.0.0.1:$port inet n - n - - smtpd
-postlog   unix-dgram n - n - 1 postlogd
-cleanup   unix  n - n - 0 cleanup
-qmgr      unix  n - n 300 1 qmgr
-rewrite   unix  - - n - - trivial-rewrite
-bounce    unix  - - n - 0 bounce
-defer     unix  - - n - 0 bounce
-trace     unix  - - n - 0 bounce
-verify    unix  - - n - 1 verify
-flush     unix  n - n 1000? 0 flush
-proxymap  unix  - - n - - proxymap
-smtp      unix  - - n - - smtp
-relay     unix  - - n - - smtp
-error     unix  - - n - - error
-retry     unix  - - n - - error
-anvil     unix  - - n - 1 anvil
-scache    unix  - - n - 1 scache
-tlsmgr    unix  - - n 1000? 1 tlsmgr
-CONF
-}
-
-# It does not start where the port is taken.
-start_postfix()
-{
-    name=postfix
-    for attempt in 1 2 3 4 5 6 7 8 9 10; do
-        next_port
-        services >"$config/master.cf"
-        if timeout 60 postfix -c "$config" start >"$work/start.log" 2>&1; then return 0; fi
-    done
-    fail "postfix did not start in $attempt attempts"
-}
-
+start_inbox
+settings 'mynetworks = 127.0.0.0/8' \
+    'smtpd_relay_restrictions = permit_mynetworks, reject' \
+    'smtpd_recipient_restrictions = check_recipient_access inline:{{unknown@x.example = 550 5.1.1 nobody here}}' \
+    'smtpd_data_restrictions = reject_unauth_pipelining' \
+    'smtpd_recipient_limit = 20' \
+    'message_size_limit = 10000000'
 start_postfix
-
-# logged PATTERN: Postfix's log has a line with it, from a certain line on
-logged()
-{
-    tail -n "+$logged_from" "$work/mail.log" | grep -q "$1"
-}
-
-# relay_send STATUS ARGUMENTS...: what Postfix writes into its log from now on is looked at
-relay_send()
-{
-    logged_from=$(($(wc -l <"$work/mail.log") + 1))
-    send "$@"
-}
-
-filed_once()
-{
-    set -- "$1" "$work/mail/$1/new/"*
-    [ $# -eq 2 ] && [ -f "$2" ]
-}
-
-# filed MESSAGE RECIPIENT [PROTOCOL]: inbox has it once, behind the Received field of Postfix alone
-filed()
-{
-    wait_for "the message $1 for $2" filed_once "$2"
-    set -- "$1" "$2" "${3:-ESMTP}" "$work/mail/$2/new/"*
-    arrived "$1" "$4"
-    head -c "$lead" "$4" | tr -d '\r' >"$work/lead.log"
-    ! grep -v -e '^Received: from client.example ' -e '^	' -e '^$' "$work/lead.log" || fail "more leads the message $1"
-    grep -q "^	by relay.example (Postfix) with $3 id " "$work/lead.log" || fail "$1: Received"
-    rm "$4"
-}
 
 for options in '' --no-chunking '--no-chunking --no-pipelining'; do
     for message in $messages; do
@@ -206,7 +98,7 @@ wait_for 'no body' logged 'disconnect from '
 ! logged 'disconnect from .* \(data\|bdat\)=' || fail 'a message over the limit was begun'
 echo 'ok: SIZE'
 
-postfix -c "$config" stop >"$work/stop.log" 2>&1 || fail 'postfix did not stop'
+stop_postfix
 send 75 --to b@x.example "$work/text.lf"
 outcomes 'b@x.example not-sent connect -'
 stop "$inbox"

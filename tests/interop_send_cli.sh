@@ -128,7 +128,8 @@ ok()
 
 run 0 --help
 [ ! -s "$work/send.log" ] || fail "--help writes to standard error"
-for option in --server --from --to --ehlo --lmtp --tls --ca --auth --user --password-file --notify --ret --envid \
+for option in --server --from --to --ehlo --lmtp --tls --ca --cert --key --auth --user \
+    --password-file --auth-clear --notify --ret --envid \
     --smtputf8 --no-pipelining --no-chunking --count --timeout --trace FILE; do
     grep -q -- "$option" "$work/send.out" || fail "--help does not tell of $option"
 done
@@ -174,12 +175,24 @@ with "--count: 0" --count 0
 with "--count: \"x\"" --count x
 with "--timeout: 0" --timeout 0
 with "--tls: \"maybe\"" --tls maybe
-with "no TLS engine" --tls required
-with "no TLS engine" --tls wrapped
-with "no TLS engine" --ca file
-with "no TLS engine" --auth PLAIN
-with "no TLS engine" --user u
-with "no TLS engine" --password-file file
+with "--auth: \"MAGIC\" is none of SCRAM-SHA-256-PLUS " --auth MAGIC
+with "--password-file: --user is missing" --password-file file
+with "--auth-clear: --user is missing" --auth-clear
+with "--auth EXTERNAL: --cert is missing" --tls none --auth EXTERNAL
+with "--user u: --password-file is missing" --tls none --user u
+with "password-file no-such-file: " --tls none --auth-clear --user u --password-file no-such-file
+echo >"$work/empty"
+with "password-file $work/empty: " --tls none --auth-clear --user u --password-file "$work/empty"
+if has_tls; then
+    with "--ca no-such-file: " --tls required --ca no-such-file
+    with "--ca $work/message: " --tls required --ca "$work/message"
+    with "--ca: only" --ca "$work/message"
+    with "--cert no-such-file: " --cert no-such-file
+    with "--key: --cert is missing" --key "$work/message"
+    with "--user u: --password-file is missing" --user u
+    with "--auth PLAIN: --user is missing" --auth PLAIN
+    with "in clear" --tls none --auth PLAIN --user u --password-file "$work/message"
+fi
 with "no-such-file" "$work/no-such-file"
 refuses "port 25" --server 127.0.0.1:25 --from a@x.example --to b@x.example --lmtp "$work/message"
 ok "help and usage"
@@ -343,9 +356,8 @@ grep -qE '^group MAIL .* RCPT .* DATA ' "$work/said.log" || fail "not pipelined"
 ok "parameters"
 
 scripted EHLO:PIPELINING EHLO:DSN
-deliver 0 --to b@x.example --notify NEVER --no-pipelining --tls opportunistic
+deliver 0 --to b@x.example --notify NEVER --no-pipelining --tls none
 said 'RCPT TO:<b@x.example> NOTIFY=NEVER'
-grep -qF 'no TLS engine' "$work/send.log" || fail "--tls opportunistic does not say that it goes in clear"
 ! grep -qE '^group MAIL .* RCPT ' "$work/said.log" || fail "pipelined"
 said 'EHLO ['
 ok "--no-pipelining"

@@ -4,7 +4,8 @@
 # EHLO_BUILD  the build folder; build/tests beside this one if not set
 # CI=true     a skipped test is a failure
 #
-# What is missing to build (a compiler, CMake, cmocka) is installed where apt-get is there and we are root.
+# What is missing to build (a compiler, CMake, cmocka) is installed where apt-get is there and we are root; OpenSSL too, but
+# without it all else is built and tested.
 set -eu
 
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -18,22 +19,25 @@ fail()
     exit 1
 }
 
-have_cmocka()
+# have HEADER...: the compiler finds the last, which needs those before it
+have()
 {
-    echo '#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>' | ${CC:-cc} -E -x c - >/dev/null 2>&1
+    for header in "$@"; do echo "#include <$header>"; done | ${CC:-cc} -E -x c - >/dev/null 2>&1
+}
+
+may_install()
+{
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]
 }
 
 missing=
 command -v "${CC:-cc}" >/dev/null || missing="$missing gcc libc6-dev"
 command -v cmake >/dev/null || missing="$missing cmake"
 command -v make >/dev/null || command -v ninja >/dev/null || missing="$missing make"
-have_cmocka || missing="$missing libcmocka-dev"
+have stdarg.h stddef.h stdint.h setjmp.h cmocka.h || missing="$missing libcmocka-dev"
+[ -z "$missing" ] || may_install || fail "The tests need these Debian packages:$missing"
+have openssl/ssl.h || { may_install && missing="$missing libssl-dev"; } || echo "Without OpenSSL (libssl-dev): no test of TLS"
 if [ -n "$missing" ]; then
-    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "The tests need these Debian packages:$missing"
     echo "Installing$missing"
     mkdir -p "$build"
     # shellcheck disable=SC2086 # each package is a word of its own

@@ -648,41 +648,6 @@ static void stale_files_are_swept_from_tmp_alone(void **state)
 
 /* -- trace fields -------------------------------------------------------------------------------------- */
 
-/* [C111] Counted in the header section alone, whatever the cut. */
-static void received_fields_are_counted_at_every_cut(void **state)
-{
-    static const struct {
-        const char *text;
-        unsigned count;
-    } table[] = {
-        { "", 0 },
-        { "Received: a\r\n", 1 },
-        { "received:a\r\nRECEIVED: b\r\nReCeIvEd: c", 3 },
-        { "Received: a\r\n Received: folded\r\n\tReceived: folded\r\n", 1 },
-        { "Receive: a\r\nReceivedd: b\r\nXReceived: c\r\nReceived a\r\n", 0 },
-        { "Subject: x\r\n\r\nReceived: body\r\n", 0 },
-        { "\r\nReceived: body\r\n", 0 },
-        { "Subject: x\n\nReceived: body\n", 0 },
-        { "Received: x\n\rReceived: not at the start\nReceived: y\n", 2 },
-        { "Received\x1a x\r\nReceiveReceived: x\r\n", 0 },
-        { "Received: a\r\nReceived: b\r\nSubject: c\r\nReceived: d\r\n\r\nReceived: e\r\n", 3 },
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        size_t len = strlen(table[i].text);
-        for (size_t a = 0; a <= len; a++) {
-            for (size_t b = a; b <= len; b++) {
-                struct trace_count t;
-                memset(&t, 0, sizeof t);
-                trace_count(&t, table[i].text, a);
-                trace_count(&t, table[i].text + a, b - a);
-                trace_count(&t, table[i].text + b, len - b);
-                assert_int_equal(t.received, table[i].count);
-            }
-        }
-    }
-}
-
 /* [C107] [C110] */
 static void return_path_and_received_lead(void **state)
 {
@@ -729,7 +694,6 @@ int main(void)
         cmocka_unit_test(a_letter_that_is_begun_again_keeps_its_recipients),
         cmocka_unit_test(a_missing_parent_is_an_error),
         cmocka_unit_test(stale_files_are_swept_from_tmp_alone),
-        cmocka_unit_test(received_fields_are_counted_at_every_cut),
         cmocka_unit_test(return_path_and_received_lead),
     };
     make_message();

@@ -1,14 +1,16 @@
-"""Stores what aiosmtpd receives: aiosmtpd_store.py DIR [--lmtp] [--no-utf8]
+"""Stores what aiosmtpd receives: aiosmtpd_store.py DIR [--lmtp] [--no-utf8] [--starttls PEM | --wrapped PEM]
 
 Each message becomes DIR/N.eml, exactly as it came, and DIR/N.env: the reverse-path with its parameters, then each
 forward-path with its own, in lines of UTF-8. unknown@ is refused at RCPT; full@ is refused at the end of the message
-where that is possible for one recipient (LMTP). Prints "ready ADDRESS:PORT"."""
+where that is possible for one recipient (LMTP). With TLS, for which PEM has key and certificate, nobody may send but
+alice, and DIR/N.who says who did, in which version of TLS. Prints "ready ADDRESS:PORT"."""
 import asyncio
 import pathlib
+import ssl
 import sys
 
 from aiosmtpd.lmtp import LMTP
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Store:
@@ -31,6 +33,9 @@ class Store:
         self.count += 1
         (self.folder / f"{self.count}.eml").write_bytes(envelope.original_content)
         (self.folder / f"{self.count}.env").write_text("\n".join(self.options) + "\n", "utf-8", "surrogateescape")
+        tls = server.transport.get_extra_info("ssl_object")
+        if tls is not None:
+            (self.folder / f"{self.count}.who").write_text(f"{session.auth_data.decode()} {tls.version()}\n")
         if not self.lmtp:
             return "250 2.0.0 stored"
         return "\r\n".join(map(self.result, envelope.rcpt_tos))
@@ -40,16 +45,31 @@ class Store:
         return "452 4.2.2 full" if address.startswith("full@") else "250 2.1.5 stored"
 
 
+def authenticate(server, session, envelope, mechanism, data):
+    right = (data.login, data.password) == (b"alice", b"a secret")
+    return AuthResult(success=right, handled=False, auth_data=data.login)
+
+
+def context_of(options, option):
+    if option not in options:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(options[options.index(option) + 1])
+    return context
+
+
 async def main(folder, *options):
     lmtp = "--lmtp" in options
     store = Store(folder, lmtp)
     loop = asyncio.get_running_loop()
+    starttls, wrapped = context_of(options, "--starttls"), context_of(options, "--wrapped")
+    settings = {"hostname": "mx.example", "enable_SMTPUTF8": "--no-utf8" not in options, "loop": loop}
+    if starttls or wrapped:
+        # It does not know that it is inside TLS where that began before it.
+        settings.update(tls_context=starttls, require_starttls=bool(starttls), auth_require_tls=bool(starttls),
+                        auth_required=True, authenticator=authenticate)
 
-    def session():
-        return (LMTP if lmtp else SMTP)(store, hostname="mx.example", enable_SMTPUTF8="--no-utf8" not in options,
-                                        loop=loop)
-
-    server = await loop.create_server(session, "127.0.0.1", 0)
+    server = await loop.create_server(lambda: (LMTP if lmtp else SMTP)(store, **settings), "127.0.0.1", 0, ssl=wrapped)
     print("ready %s:%d" % server.sockets[0].getsockname(), flush=True)
     await server.serve_forever()
 

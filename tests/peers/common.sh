@@ -72,13 +72,15 @@ make_messages()
 
 # -- send ----------------------------------------------------------------------------------------------------
 
-# send STATUS ARGUMENTS...: to 127.0.0.1:$port, from a@sender.example; what it printed is in $work/send.out
+host=127.0.0.1
+
+# send STATUS ARGUMENTS...: to $host:$port, from a@sender.example; what it printed is in $work/send.out
 send()
 {
     expected=$1
     shift
     status=0
-    timeout 60 "$bin/send" --server "127.0.0.1:$port" --ehlo client.example --from a@sender.example --trace "$@" \
+    timeout 60 "$bin/send" --server "$host:$port" --ehlo client.example --from a@sender.example --trace "$@" \
         >"$work/send.out" 2>"$work/send.log" || status=$?
     [ "$status" -eq "$expected" ] || fail "$name: send $* ended with $status, not $expected"
 }

@@ -64,6 +64,15 @@ python_with()
     return 1
 }
 
+# A build without OpenSSL takes no other policy than none.
+has_tls()
+{
+    status=0
+    "$bin/send" --server 127.0.0.1:1 --from '' --to b@x.example --tls required </dev/null \
+        >"$work/tls.log" 2>&1 || status=$?
+    [ "$status" -ne 64 ]
+}
+
 # -- servers -------------------------------------------------------------------------------------------------
 
 # wait_for WHAT CONDITION...: asks again and again, for 20 s and more
