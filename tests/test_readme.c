@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <ehlo/sasl.h>
 #include <ehlo/transaction.h>
 
 #include "bench/lone_session.h"
@@ -354,11 +355,12 @@ static size_t client_size(int lender)
     return size;
 }
 
-static void the_memory_of_a_client_is_as_told(void **state)
+static void the_memory_of_a_client_and_of_a_login_is_as_told(void **state)
 {
     lone_client lone;
     size_t name = strlen("client.example");
     (void)state;
+    assert_int_equal(ehlo_sasl_server_size(0), number("an AUTH exchange of a server, while it lasts", 0));
     assert_int_equal(client_size(1) - name, number("a client session's memory, with a lender", 0));
     assert_int_equal(client_size(0) - name, number("a client session's memory, without", 0));
     assert_true(client_size(1) <= 1024);
@@ -463,7 +465,7 @@ int main(void)
         cmocka_unit_test(the_patience_with_bad_and_idle_commands_is_as_told),
         cmocka_unit_test(the_times_of_commands_and_messages_are_as_told),
         cmocka_unit_test(the_times_of_answers_and_of_peers_that_do_not_read_are_as_told),
-        cmocka_unit_test(the_memory_of_a_client_is_as_told),
+        cmocka_unit_test(the_memory_of_a_client_and_of_a_login_is_as_told),
         cmocka_unit_test(the_longest_reply_to_a_client_is_as_told),
         cmocka_unit_test(the_window_of_a_client_is_as_told),
         cmocka_unit_test(the_times_of_a_client_are_as_told),
