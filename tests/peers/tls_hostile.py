@@ -133,6 +133,12 @@ class Half:
             pass
         return self.outgoing.read()
 
+    def end_output(self):
+        try:
+            self.stream.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other side was faster
+
     def listen_to_the_end(self):
         """What else comes, as it is on the wire."""
         heard = self.left
@@ -250,7 +256,7 @@ def cut(folder, where, hard=False):
         if hard:
             reset(half.stream)
         else:
-            half.stream.shutdown(socket.SHUT_WR)
+            half.end_output()
             half.listen_to_the_end()
 
     return act
@@ -376,7 +382,7 @@ def ends(half, how):
         if how == "notice":
             half.stream.sendall(half.notice())
             half.stream.sendall(b"\r\n250 2.0.0 in clear\r\n")
-        half.stream.shutdown(socket.SHUT_WR)
+        half.end_output()
     except OSError:
         pass  # the client was faster
     half.listen_to_the_end()
@@ -545,7 +551,7 @@ def cut_client(port, wrapped, where, hard):
     if where >= len(hello):
         half.incoming.write(half.take())
         half.stream.sendall(half.step()[: where - len(hello)])
-    half.stream.shutdown(socket.SHUT_WR)
+    half.end_output()
     half.left = b""
     no_reply(half.listen_to_the_end())
 
@@ -572,7 +578,7 @@ def silent_client(port, wrapped, octets):
 def rude_client(port, wrapped, octets):
     half = connect(port, wrapped)
     half.stream.sendall(octets)
-    half.stream.shutdown(socket.SHUT_WR)
+    half.end_output()
     no_reply(half.listen_to_the_end())
 
 
@@ -624,10 +630,7 @@ def leaving_client(port, wrapped, words, how):
     if how == "garbage":
         half.tls = None
         half.stream.sendall(b"\r\n.\r\nQUIT\r\n")
-    try:
-        half.stream.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # the server was faster
+    half.end_output()
     half.left = b""
     no_reply(half.listen_to_the_end())
 
@@ -645,7 +648,7 @@ def bounced_client(port, wrapped):
         raise Wrong("the certificate was trusted")
     except ssl.SSLCertVerificationError:
         half.stream.sendall(half.outgoing.read())
-    half.stream.shutdown(socket.SHUT_WR)
+    half.end_output()
     half.tls, half.left = None, b""
     no_reply(half.listen_to_the_end())
 
