@@ -20,6 +20,7 @@ struct program_file {
 
 struct program_tls {
     struct program_file certificate, key, authorities;
+    int trusts_nobody; /* see tls_openssl.h */
 };
 
 static const char program_no_tls[] = "this build has no TLS: OpenSSL 3 was not found when it was built";
@@ -35,7 +36,8 @@ static inline void program_need_tls(const char *option)
 /* An engine with these files; a usage error if one of them is not what it should be. Free it. */
 static inline const ehlo_tls_engine *program_tls_open(const struct program_tls *tls)
 {
-    struct tls_openssl_config config = { tls->certificate.path, tls->key.path, tls->authorities.path };
+    struct tls_openssl_config config = { tls->certificate.path, tls->key.path, tls->authorities.path,
+                                         tls->trusts_nobody };
     struct tls_openssl_problem problem;
     const ehlo_tls_engine *engine = tls_openssl_new(&config, &problem);
     if (engine != NULL) return engine;

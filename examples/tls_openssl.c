@@ -474,9 +474,11 @@ static int load_certificate(SSL_CTX *context, const struct tls_openssl_config *c
     return 1;
 }
 
-static int load_authorities(SSL_CTX *context, const char *file, struct tls_openssl_problem *problem)
+static int load_authorities(SSL_CTX *context, const struct tls_openssl_config *config,
+                            struct tls_openssl_problem *problem)
 {
-    if (file == NULL) return SSL_CTX_set_default_verify_paths(context);
+    const char *file = config->ca_file;
+    if (file == NULL) return config->trusts_nobody || SSL_CTX_set_default_verify_paths(context);
     if (SSL_CTX_load_verify_file(context, file) == 1) return 1;
     return file_fails(problem, file, "it holds no certificate in PEM form");
 }
@@ -488,7 +490,7 @@ static int set_up(struct engine *engine, const struct tls_openssl_config *config
     if (engine->socket == NULL || engine->context == NULL) return 0;
     if (config->certificate_file != NULL && !load_certificate(engine->context, config, problem)) return 0;
     engine->asks_clients = config->ca_file != NULL;
-    return load_authorities(engine->context, config->ca_file, problem);
+    return load_authorities(engine->context, config, problem);
 }
 
 const ehlo_tls_engine *tls_openssl_new(const struct tls_openssl_config *config, struct tls_openssl_problem *problem)

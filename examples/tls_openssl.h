@@ -25,6 +25,8 @@ struct tls_openssl_config {
     const char *ca_file;          /* the authorities that we trust. NULL: a client trusts those of the system, a server
                                      asks for no certificate. A server with it asks: a client may come without one, and
                                      with one of another authority, which is not verified then (ehlo_tls_facts) */
+    int trusts_nobody; /* 1, without a ca_file: nobody is to be verified, so the system's authorities, which take
+                                     their time and memory, are not read */
 };
 
 struct tls_openssl_problem {

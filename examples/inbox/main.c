@@ -219,6 +219,7 @@ static void secure(struct options *o, struct inbox *inbox)
 {
     check_tls(o);
     check_auth(o, inbox);
+    o->tls.trusts_nobody = 1; /* clients' certificates are looked at with --tls-ca alone */
     if (o->tls.certificate.path != NULL) o->engine = program_tls_open(&o->tls);
     if (o->mechanisms == 0) o->mechanisms = default_mechanisms(o);
     int result = users_prepare(&inbox->users, program_crypto(), (o->mechanisms & EHLO_SASL_CRAM_MD5) != 0);

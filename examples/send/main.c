@@ -418,6 +418,7 @@ static void secure(struct options *o)
     } else if (o->auth_clear) {
         program_usage_error("--auth-clear: --user is missing");
     }
+    o->tls_files.trusts_nobody = o->job.connect.tls < EHLO_TLS_REQUIRED;
     if (o->job.connect.tls != EHLO_TLS_NONE) o->job.connect.tls_engine = program_tls_open(&o->tls_files);
 }
 
