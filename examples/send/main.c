@@ -466,7 +466,9 @@ static int status_of(int worst)
 
 int main(int argc, char **argv)
 {
-    static struct options o = { .tls_files = { { "--cert", NULL }, { "--key", NULL }, { "--ca", NULL } } };
+    static struct options o = {
+        .tls_files = { .certificate.option = "--cert", .key.option = "--key", .authorities.option = "--ca" }
+    };
     o.job.copies = 1;
     o.job.signals = &signals;
     program_begin(argv[0], help);
