@@ -403,7 +403,7 @@ static void hand_make(hand *h, const ehlo_client_config *config)
     h->limit = SIZE_MAX;
     h->size = ehlo_client_size(config);
     assert_true(h->size > 0);
-    h->mem = malloc(h->size);
+    h->mem = calloc(1, h->size); /* it is searched to its last octet */
     assert_non_null(h->mem);
     assert_int_equal(ehlo_client_init(&h->c, h->mem, h->size, config, &callbacks, h), EHLO_OK);
     assert_ptr_equal(h->c, h->mem);
