@@ -720,6 +720,8 @@ static void a_peer_inside_tls_that_does_not_read_loses_nothing(void **state)
     world w;
     size_t sent = 0, replies = 0;
     (void)state;
+    if (getenv("EHLO_TLS_COUNT") != NULL)
+        skip(); /* a run that is slowed down: to fill the kernel's buffers takes minutes */
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = "NOOP\r\n"[i % 6];
     cfg.max_idle_commands = MOST * 2;
     world_open_as(&w, &cfg, (ehlo_listen_config){ .implicit_tls = 1 });
