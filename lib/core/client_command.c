@@ -226,8 +226,7 @@ static int write_auth(const ehlo_str *mechanism, ehlo_str response, line *l, ehl
     return ehlo_auth_write(*mechanism, response, l->at, l->cap, &l->len, fault);
 }
 
-/* Neither AUTH nor what follows a challenge is ever followed by another command: the secret is the last in the block.
- * */
+/* Neither AUTH nor an answer to a challenge is ever followed by another command: the secret is the last in the block. */
 static int queue_auth(ehlo_client *c, const ehlo_str *mechanism, ehlo_str response, ehlo_on_reply done, void *user,
                       ehlo_fault *fault)
 {

@@ -45,21 +45,20 @@ static void succeed(ehlo_opening *o)
     conclude(o, &opened);
 }
 
-/* A session that is not open is for nothing but QUIT: whoever goes by what it wants must not send what was to be kept.
- * */
-static void fail(ehlo_opening *o, ehlo_stage stage, const ehlo_reply *r, ehlo_str problem)
+/* A session that is not open is for QUIT alone: whoever goes by what it wants must not send what was to be kept. */
+static void fail(ehlo_opening *o, const ehlo_reply *r, ehlo_str problem)
 {
     if (!ehlo_client_over(o->client)) o->client->phase = EHLO_CLIENT_REFUSED;
-    ehlo_opened opened = { .stage = stage, .outcome = EHLO_OUTCOME_NOT_SENT, .mechanism = o->mechanism };
+    ehlo_opened opened = { .stage = o->stage, .outcome = EHLO_OUTCOME_NOT_SENT, .mechanism = o->mechanism };
     if (r != NULL && r->code >= 400) opened.outcome = ehlo_outcome_of(r->code);
     opened.reply = r;
     opened.problem = problem;
     conclude(o, &opened);
 }
 
-static void fail_saying(ehlo_opening *o, ehlo_stage stage, const ehlo_reply *r, const char *problem)
+static void fail_saying(ehlo_opening *o, const ehlo_reply *r, const char *problem)
 {
-    fail(o, stage, r, ehlo_str_from(problem));
+    fail(o, r, ehlo_str_from(problem));
 }
 
 /* The server said no, or nothing at all. */
@@ -72,13 +71,13 @@ static void refused(ehlo_opening *o, const ehlo_reply *r)
         [EHLO_STAGE_AUTH] = "the server refused the authentication",
     };
     ehlo_str problem = r != NULL ? ehlo_str_from(said[o->stage]) : ehlo_client_problem(o->client);
-    fail(o, o->stage, r, problem.len > 0 ? problem : ehlo_str_from("the session was closed"));
+    fail(o, r, problem.len > 0 ? problem : ehlo_str_from("the session was closed"));
 }
 
 /* A command that cannot be called is a failure of the step it is for. */
 static void expect(ehlo_opening *o, int error)
 {
-    if (error != EHLO_OK && !ehlo_client_over(o->client)) fail(o, o->stage, NULL, ehlo_error_text(error));
+    if (error != EHLO_OK && !ehlo_client_over(o->client)) fail(o, NULL, ehlo_error_text(error));
 }
 
 void ehlo_opening_abandon(ehlo_opening *o)
@@ -102,7 +101,7 @@ static void on_cancelled(ehlo_client *c, const ehlo_reply *r, void *user)
 {
     ehlo_opening *o = user;
     if (r != NULL && r->code == 334) ehlo_client_end(c, EHLO_CLOSE_PROTOCOL, "a challenge came behind a cancellation");
-    fail(o, EHLO_STAGE_AUTH, NULL, o->problem);
+    fail(o, NULL, o->problem);
 }
 
 static void cancel(ehlo_opening *o, ehlo_str problem)
@@ -145,11 +144,11 @@ static void take_challenge(ehlo_opening *o, const ehlo_reply *r)
 static void take_success(ehlo_opening *o)
 {
     if (o->initial.ptr != NULL)
-        fail_saying(o, EHLO_STAGE_AUTH, NULL, "the server claims success before it was told anything");
+        fail_saying(o, NULL, "the server claims success before it was told anything");
     else if (ehlo_sasl_client_finish(o->exchange) == EHLO_OK)
         succeed(o);
     else
-        fail(o, EHLO_STAGE_AUTH, NULL, ehlo_sasl_client_problem(o->exchange));
+        fail(o, NULL, ehlo_sasl_client_problem(o->exchange));
 }
 
 static void on_auth(ehlo_client *c, const ehlo_reply *r, void *user)
@@ -163,7 +162,7 @@ static void on_auth(ehlo_client *c, const ehlo_reply *r, void *user)
     else if (r->code == 235)
         take_success(o);
     else
-        fail_saying(o, EHLO_STAGE_AUTH, r, "the server answered AUTH with a reply that is none");
+        fail_saying(o, r, "the server answered AUTH with a reply that is none");
 }
 
 /* "AUTH" SP mechanism SP base64 CRLF, or "=" where there is nothing to encode (RFC 4954 4). */
@@ -207,7 +206,7 @@ static void authenticate(ehlo_opening *o)
     o->stage = EHLO_STAGE_AUTH;
     o->mechanism = ehlo_sasl_choose(offered, who, c->tls, c->facts);
     if (o->mechanism == 0) {
-        fail_saying(o, EHLO_STAGE_AUTH, NULL, why_none(o, offered));
+        fail_saying(o, NULL, why_none(o, offered));
         return;
     }
     int error = ehlo_sasl_client_start(&o->exchange, (char *)o + ehlo_aligned(sizeof *o), ehlo_sasl_client_size(who),
@@ -215,7 +214,7 @@ static void authenticate(ehlo_opening *o)
     if (error == EHLO_OK)
         say_auth(o, initial);
     else
-        fail(o, EHLO_STAGE_AUTH, NULL, ehlo_error_text(error));
+        fail(o, NULL, ehlo_error_text(error));
 }
 
 /* -- STARTTLS --------------------------------------------------------------------------------------- */
@@ -235,7 +234,7 @@ static void start_tls(ehlo_opening *o)
 {
     o->stage = EHLO_STAGE_STARTTLS;
     if (!(o->client->offers.caps & EHLO_CAP_STARTTLS)) {
-        fail_saying(o, EHLO_STAGE_STARTTLS, NULL, "the server does not offer STARTTLS");
+        fail_saying(o, NULL, "the server does not offer STARTTLS");
         return;
     }
     expect(o, ehlo_client_command(o->client, EHLO_VERB_STARTTLS, ehlo_str_make(NULL, 0), on_starttls, o, NULL));

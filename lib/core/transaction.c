@@ -9,8 +9,7 @@
 enum { CHUNK_MIN = 4096 };
 /* Recipients of one batch at most, so that replies can be counted. */
 enum { BATCH_MAX = 10000 };
-/* While the server has not said that it takes any recipient, a chunk is at most this long: it may all be for nothing.
- * */
+/* Until the server has said that it takes any recipient, a chunk is at most this long: it may all be for nothing. */
 enum { CHUNK_UNASKED = 65536 };
 
 /* -- refusals of our own ---------------------------------------------------------------------------- */

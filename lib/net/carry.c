@@ -1,5 +1,4 @@
-/* lib/net/carry.c - a connection that carries a session: what is not needed at every event, and all that TLS changes.
- * */
+/* lib/net/carry.c - a connection that carries a session: what is seldom needed, and all that TLS changes. */
 #include "carry.h"
 
 #include "handshake.h"
@@ -61,7 +60,7 @@ int ehlo_carry_keep(ehlo_carrier *carrier, size_t len, size_t used, int result)
     char *input = carrier->conn.loop->input;
     note_stalled(carrier, len - used);
     int kept = ehlo_stash_keep(&carrier->conn.stash, input + used, len - used);
-    if (carrier->wants & EHLO_WANT_SECRET) ehlo_wipe(input, len);
+    if (carrier->wants & EHLO_WANT_SECRET) ehlo_secret_wipe(input, len);
     if (len >= carrier->read_size && !carrier->stalled && carrier->read_size < READ_MAX) carrier->read_size *= 2;
     return result > EHLO_ERR_FATAL ? kept : result;
 }
@@ -185,7 +184,7 @@ static void watch(ehlo_carrier *carrier)
 /* A secret in a command line is known as one only once that was read. */
 static void wipe_input(const ehlo_loop *loop)
 {
-    if (!loop->lent) ehlo_wipe(loop->input, loop->input_size);
+    if (!loop->lent) ehlo_secret_wipe(loop->input, loop->input_size);
 }
 
 /* The last that was read may hold a secret, though nobody is left to be answered. */

@@ -172,8 +172,7 @@ static void note_failure(ehlo_outgoing *out, const ehlo_opened *opened)
         ehlo_dial_note(out->dial, &failure);
 }
 
-/* Whether there is TLS at this address does not matter under OPPORTUNISTIC (RFC 7435): where it fails, there is none.
- * */
+/* Under OPPORTUNISTIC it does not matter whether there is TLS (RFC 7435): where it fails, there is none. */
 static int goes_without(const ehlo_outgoing *out, const ehlo_opened *opened)
 {
     return opened->stage == EHLO_STAGE_STARTTLS && out->dial->cfg.tls == EHLO_TLS_OPPORTUNISTIC && !out->dial->again;

@@ -1,6 +1,8 @@
 /* lib/net/stash.c - octets that a session left, kept until it takes them. */
 #include "stash.h"
 
+#include <ehlo/sasl.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,12 +14,6 @@ struct ehlo_stash {
 };
 
 enum { STASH_MIN = 64 - (int)sizeof(struct ehlo_stash) };
-
-void ehlo_wipe(void *bytes, size_t len)
-{
-    static void *(*const volatile set)(void *, int, size_t) = memset;
-    set(bytes, 0, len);
-}
 
 ehlo_str ehlo_stash_view(const ehlo_stash *stash)
 {
@@ -36,7 +32,7 @@ size_t ehlo_stash_copy(const ehlo_stash *stash, char *to)
 static void stash_free(ehlo_stash **stash)
 {
     if (*stash == NULL) return;
-    ehlo_wipe((*stash)->bytes, (*stash)->end);
+    ehlo_secret_wipe((*stash)->bytes, (*stash)->end);
     free(*stash);
     *stash = NULL;
 }
@@ -65,7 +61,7 @@ int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len)
     if (len == 0) return EHLO_OK;
     if (*stash == NULL) *stash = stash_new(len);
     if (*stash == NULL) return EHLO_ERR_MEMORY;
-    if ((*stash)->end > len) ehlo_wipe((*stash)->bytes + len, (*stash)->end - len);
+    if ((*stash)->end > len) ehlo_secret_wipe((*stash)->bytes + len, (*stash)->end - len);
     memcpy((*stash)->bytes, bytes, len);
     (*stash)->start = 0;
     (*stash)->end = len;

@@ -16,7 +16,4 @@ int ehlo_stash_keep(ehlo_stash **stash, const char *bytes, size_t len);
  * changed for a smaller one, once in a while. */
 void ehlo_stash_drop(ehlo_stash **stash, size_t len);
 
-/* Overwrites what may have been secret; not optimised away. */
-void ehlo_wipe(void *bytes, size_t len);
-
 #endif

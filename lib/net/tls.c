@@ -158,7 +158,7 @@ static int send_record(ehlo_tls *tls, ehlo_str record, size_t *taken)
 /* Passwords too are gathered. */
 static void forget(const ehlo_loop *loop, ehlo_str record)
 {
-    if (record.ptr == loop->record) ehlo_wipe(loop->record, record.len);
+    if (record.ptr == loop->record) ehlo_secret_wipe(loop->record, record.len);
 }
 
 int ehlo_tls_send(ehlo_conn *conn, const ehlo_str *parts, size_t n, size_t *taken)

@@ -219,10 +219,11 @@ int ehlo_secret_equal(ehlo_str a, ehlo_str b)
     return difference == 0;
 }
 
+/* A call through a pointer that may have changed is not optimised away. */
 void ehlo_secret_wipe(void *mem, size_t len)
 {
-    volatile unsigned char *at = mem;
-    while (len-- > 0) *at++ = 0;
+    static void *(*const volatile set)(void *, int, size_t) = memset;
+    if (len > 0) set(mem, 0, len);
 }
 
 /* -- reply ------------------------------------------------------------------------------------------ */
