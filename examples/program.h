@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* Exit statuses (sysexits.h is not everywhere). */
 enum { PROGRAM_OK = 0, PROGRAM_FAILED = 1, PROGRAM_USAGE = 64 };
@@ -174,11 +175,32 @@ static inline ehlo_address program_parse_listen(const char *option, const char *
     return address;
 }
 
+/* The domain or address literal that text is; a usage error if it is none. */
+static inline ehlo_str program_parse_domain(const char *option, const char *text)
+{
+    ehlo_str domain = ehlo_str_from(text);
+    if (ehlo_domain_parse(domain, 0, NULL, NULL, NULL) != EHLO_OK) {
+        program_usage_error("%s: \"%s\" is not a domain", option, text);
+    }
+    return domain;
+}
+
+/* This host's name, if it is one that may be said in a reply, or else "localhost". Static storage, NUL-ended. */
+static inline ehlo_str program_hostname(void)
+{
+    static char host[256];
+    if (gethostname(host, sizeof host - 1) == 0 &&
+        ehlo_domain_parse(ehlo_str_from(host), 0, NULL, NULL, NULL) == EHLO_OK) {
+        return ehlo_str_from(host);
+    }
+    return ehlo_str_from("localhost");
+}
+
 /* The host and port that "HOST:PORT" names, where HOST is a name, an IPv4 address, or an IPv6 address in brackets; a
  * usage error if text is none. It points into text. */
 static inline ehlo_host program_parse_host(const char *option, const char *text)
 {
-    ehlo_host host;
+    ehlo_host host = { .port = 0 };
     ehlo_address address;
     const char *colon = strrchr(text, ':');
     if (colon == NULL) program_usage_error("%s: \"%s\" is not HOST:PORT", option, text);

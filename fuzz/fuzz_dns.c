@@ -1,6 +1,7 @@
 /* DNS: an answer that is taken keeps every promise of ehlo_dns_answer; one to another question never is; and a query
  * answered with its own question says that there is nothing. Of the input, the first octet chooses the type and (128)
- * a message that is all input; else header flags (2), number of answers (2), and the answer section. */
+ * a message that is all input; else how many authority records there are (4, 8), header flags (2), number of answers (2),
+ * and the sections. */
 #include <stdint.h>
 #include <string.h>
 
@@ -67,8 +68,8 @@ static void read_message(const char *bytes, size_t len, ehlo_dns_type type)
     }
 }
 
-/* Our question, with the answer section that the input is. */
-static void read_section(const uint8_t *data, size_t size, ehlo_dns_type type)
+/* Our question, with the sections that the input is. */
+static void read_sections(const uint8_t *data, size_t size, ehlo_dns_type type, unsigned authorities)
 {
     static char bytes[ROOM];
     size_t len;
@@ -76,6 +77,7 @@ static void read_section(const uint8_t *data, size_t size, ehlo_dns_type type)
     CHECK(ehlo_dns_query_write(ID, asked, type, bytes, sizeof(bytes), &len) == EHLO_OK && len == QUESTION_LEN);
     memcpy(bytes + 2, data, 2);
     memcpy(bytes + 6, data + 2, 2);
+    bytes[9] = (char)authorities;
     memcpy(bytes + len, data + 4, size - 4);
     char *exact = malloc(len + size - 4);
     CHECK(exact != NULL);
@@ -96,6 +98,9 @@ static void ask(ehlo_str name, ehlo_dns_type type)
     CHECK(ehlo_dns_answer_parse(query, len, ID, name, type, &answer) == EHLO_ERR_STALE);
     query[2] = (char)(unsigned char)0x81;
     CHECK(ehlo_dns_answer_parse(query, len, ID, name, type, &answer) == EHLO_OK);
+    CHECK(answer.status == EHLO_DNS_FAILED);
+    query[3] = (char)(unsigned char)0x80;
+    CHECK(ehlo_dns_answer_parse(query, len, ID, name, type, &answer) == EHLO_OK);
     CHECK(answer.status == EHLO_DNS_NODATA);
     size_t dot = name.len > answer.canonical.len;
     CHECK(
@@ -111,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_message(rest.ptr, rest.len, type);
         ask(rest, type);
     } else {
-        read_section(data + 1, size - 1, type);
+        read_sections(data + 1, size - 1, type, data[0] >> 2 & 3);
     }
     return 0;
 }

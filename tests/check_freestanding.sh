@@ -6,7 +6,7 @@ set -eu
 source=${EHLO_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 cc=${CC:-cc}
 allowed='<(stddef|stdint|string|limits|stdbool|emmintrin|immintrin)\.h>'
-allowed="$allowed|<ehlo/(types|syntax|body|sasl|server|client|transaction|opening|dns)\\.h>|\"[a-z0-9_]+\\.h\""
+allowed="$allowed|<ehlo/(types|syntax|body|sasl|server|client|transaction|opening|dns|dsn|relay)\\.h>|\"[a-z0-9_]+\\.h\""
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -14,7 +14,8 @@ cd "$source"
 
 if grep -nE '^[[:space:]]*#[[:space:]]*include' lib/syntax/*.[ch] lib/core/*.[ch] include/ehlo/types.h \
     include/ehlo/syntax.h include/ehlo/body.h include/ehlo/sasl.h include/ehlo/server.h include/ehlo/client.h \
-    include/ehlo/transaction.h include/ehlo/opening.h include/ehlo/dns.h | grep -vE "include ($allowed)"; then
+    include/ehlo/transaction.h include/ehlo/opening.h include/ehlo/dns.h \
+    include/ehlo/dsn.h include/ehlo/relay.h | grep -vE "include ($allowed)"; then
     echo "FAILED: the lines above include what floors 1 and 2 may not"
     failed=1
 fi

@@ -56,6 +56,9 @@ typedef struct args {
     ehlo_credentials credentials;
     ehlo_tls_facts facts;
     ehlo_sasl_server_config sasl;
+    ehlo_str own_name;
+    ehlo_dsn dsn;
+    ehlo_dsn_recipient dsn_rcpt;
     ehlo_reply reply;
     const char *event; /* the callback that gives `reply`, or the mechanism that `credentials` are for */
 } args;
@@ -147,6 +150,37 @@ static inline ehlo_credentials good_credentials(void)
     };
 }
 
+/* A report has an address of a kind for each of its fields. */
+static inline ehlo_dsn good_dsn(unsigned with)
+{
+    return (ehlo_dsn){
+        .reporting_mta = GOOD("relay.example"),
+        .to = GOOD("ann@sender.example"),
+        .id = GOOD("20261122.4fxyz"),
+        .time = 1795348800,
+        .envid = GOOD("envelope-7"),
+        .received_from = GOOD("client.example"),
+        .arrived = 1795348700,
+        .utf8 = (with & WITH_UTF8) != 0,
+        .nrcpts = 1,
+    };
+}
+
+static inline ehlo_dsn_recipient good_dsn_recipient(unsigned with)
+{
+    return (ehlo_dsn_recipient){
+        .to = GOOD("bob@mx.example"),
+        .orcpt_type = with & WITH_UTF8_ORCPT ? GOOD("utf-8") : GOOD("rfc822"),
+        .orcpt = GOOD("original@mx.example"),
+        .action = EHLO_ACTION_FAILED,
+        .status = { 5, 1, 1 },
+        .code = 550,
+        .text = GOOD("Unheard of"),
+        .remote_mta = GOOD("next.example"),
+        .last_attempt = 1795348790,
+    };
+}
+
 static inline args good_args(unsigned with)
 {
     return (args){
@@ -165,6 +199,9 @@ static inline args good_args(unsigned with)
         .credentials = good_credentials(),
         .facts = { .version = GOOD("TLSv1.3"), .exporter = GOOD("0123456789abcdef0123456789ABCDEF") },
         .sasl = { .hostname = GOOD("mx.example") },
+        .own_name = GOOD("relay.example"),
+        .dsn = good_dsn(with),
+        .dsn_rcpt = good_dsn_recipient(with),
         .reply = { .code = 250, .text = GOOD("Fine by me") },
     };
 }

@@ -24,105 +24,10 @@
 #include <cmocka.h>
 
 #include "app.h"
+#include "puppet.h"
 #include "sender.h"
 
-enum { PUPPETS_MAX = HOSTS_MAX - 1, HEARD_MAX = 1 << 16 };
-
-/* -- puppets ---------------------------------------------------------------------------------------- */
-
-/* Each entry of a script is done in turn, for every connection from its start. */
-#define HEAR(text) "<" text /* until this was heard, somewhere behind what was heard before */
-#define SAY(text) ">" text
-#define CLOSE "." /* ends the connection */
-#define RESET "!" /* the same, by a reset */
-/* Behind its last entry a script only listens. */
-
-typedef struct puppet {
-    const char *const *script; /* NULL-ended */
-    int listener;
-    int fd; /* -1: nobody is connected */
-    uint16_t port;
-    const char *const *step;
-    char heard[HEARD_MAX]; /* by all connections; NUL-ended */
-    size_t len;
-    size_t at;
-    unsigned accepts;
-    unsigned ends; /* connections that the client closed */
-    int deaf;      /* 1: reads nothing */
-} puppet;
-
-static void puppet_open(puppet *p, const char *const *script)
-{
-    memset(p, 0, sizeof *p);
-    p->script = script;
-    p->fd = -1;
-    p->listener = listening_socket(&p->port);
-}
-
-static void puppet_drop(puppet *p)
-{
-    if (p->fd >= 0) close(p->fd);
-    p->fd = -1;
-}
-
-static void puppet_close(puppet *p)
-{
-    puppet_drop(p);
-    if (p->listener >= 0) close(p->listener);
-    p->listener = -1;
-}
-
-static void puppet_accept(puppet *p)
-{
-    int small = 4096;
-    p->fd = accept4(p->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (p->fd < 0) return;
-    if (p->deaf) setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-    p->accepts++;
-    p->step = p->script;
-    p->at = p->len;
-}
-
-static void puppet_listen(puppet *p)
-{
-    if (p->deaf) return;
-    ssize_t n = recv(p->fd, p->heard + p->len, HEARD_MAX - 1 - p->len, 0);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (n <= 0) {
-        p->ends++;
-        puppet_drop(p);
-        return;
-    }
-    p->len += (size_t)n;
-    p->heard[p->len] = '\0';
-}
-
-/* 1 if the step is done. */
-static int puppet_step(puppet *p, const char *step)
-{
-    const char *found;
-    switch (*step) {
-    case '<':
-        found = strstr(p->heard + p->at, step + 1);
-        if (found == NULL) return 0;
-        p->at = (size_t)(found - p->heard) + strlen(step + 1);
-        return 1;
-    case '>':
-        return send(p->fd, step + 1, strlen(step + 1), MSG_NOSIGNAL) == (ssize_t)strlen(step + 1);
-    case '!':
-        close_will_reset(p->fd); /* fall through */
-    default:
-        puppet_drop(p);
-        return 0;
-    }
-}
-
-static void puppet_move(puppet *p)
-{
-    if (p->listener >= 0 && p->fd < 0) puppet_accept(p);
-    if (p->fd >= 0) puppet_listen(p);
-    while (p->fd >= 0 && *p->step != NULL && puppet_step(p, *p->step)) p->step++;
-}
+enum { PUPPETS_MAX = HOSTS_MAX - 1 };
 
 /* -- our own server --------------------------------------------------------------------------------- */
 
@@ -324,10 +229,6 @@ static void lmtp_has_a_result_per_recipient(void **state)
 
 /* -- alternates ------------------------------------------------------------------------------------- */
 
-#define GREET SAY("220 puppet.example ESMTP\r\n")
-#define UP_TO_DATA                                                                                                     \
-    GREET, HEAR("EHLO"), SAY("250 hello\r\n"), HEAR("MAIL"), SAY("250 ok\r\n"), HEAR("RCPT"), SAY("250 ok\r\n"),       \
-        HEAR("DATA"), SAY("354 go\r\n")
 #define EHLO_OFFERS HEAR("EHLO client.example\r\n"), SAY("250-puppet.example\r\n250 PIPELINING\r\n")
 
 static const char *const says_421[] = { SAY("421 4.3.2 not now\r\n"), NULL };
@@ -779,11 +680,11 @@ static void what_cannot_be_connected_to_is_refused(void **state)
     (void)state;
     scene_and_sender_open(&s, &a, 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        ehlo_host host = { cases[i].name, cases[i].port };
+        ehlo_host host = { .name = cases[i].name, .port = cases[i].port };
         ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = cases[i].client };
         assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &sender_callbacks, &a, NULL), EHLO_ERR_ARG);
     }
-    ehlo_host host = { ehlo_str_from("127.0.0.1"), s.port };
+    ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = s.port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 0, .client = &plain_client };
     ehlo_connect_callbacks unready = { .on_failed = sender_on_failed };
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &sender_callbacks, &a, NULL), EHLO_ERR_ARG);
@@ -877,7 +778,7 @@ static void stop_lets_a_message_finish(void **state)
     ehlo_loop_stop(s.loop, PATIENCE_MS);
     play_until(&s, a[2].closes == 1 && a[0].fails == 1);
     assert_int_equal(a[1].dones + a[1].closes, 0);
-    ehlo_host host = { ehlo_str_from("127.0.0.1"), s.port };
+    ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = s.port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
     assert_int_equal(ehlo_loop_connect(s.loop, &cfg, &sender_callbacks, &a[0], NULL), EHLO_ERR_STATE);
     assert_true(send(busy->fd, "250 ok\r\n", 8, MSG_NOSIGNAL) == 8);
@@ -977,7 +878,7 @@ static void a_server_that_never_reads_is_not_waited_for(void **state)
 static void connect_again(ehlo_loop *loop, const ehlo_failure *failure, void *user)
 {
     sender *a = user;
-    ehlo_host host = { ehlo_str_from("127.0.0.1"), failure->address.port };
+    ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = failure->address.port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &plain_client };
     const ehlo_connect_callbacks callbacks = { .on_ready = sender_on_ready, .on_failed = connect_again };
     if (++a->fails < 3) assert_int_equal(ehlo_loop_connect(loop, &cfg, &callbacks, a, NULL), EHLO_OK);
@@ -1249,7 +1150,7 @@ static int send_to(uint16_t port, ehlo_recipient *rcpts, size_t n, ehlo_str cont
     ehlo_envelope envelope = {
         .from = ehlo_str_from("a@example.org"), .rcpts = rcpts, .nrcpts = n, .content = content
     };
-    ehlo_host host = { ehlo_str_from("127.0.0.1"), port };
+    ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = port };
     ehlo_connect_config cfg = { .hosts = &host, .nhosts = 1, .client = &hasty_client };
     return ehlo_send(&cfg, NULL, &envelope, &callbacks, tell_failed, t);
 }

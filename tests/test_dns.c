@@ -1,7 +1,7 @@
 /* DNS messages (RFC 1035 4). */
 #include "table.h"
 
-#include <ehlo/dns.h>
+#include "dns_message.h"
 
 /* -- query ------------------------------------------------------------------------------------------ */
 
@@ -89,91 +89,53 @@ static void a_name_has_253_octets_at_most(void **state)
 
 /* -- answers, built --------------------------------------------------------------------------------- */
 
-enum { ID = 0x1234, RESPONSE = 0x8180, TC = 0x0200, MESSAGE_ROOM = EHLO_DNS_MESSAGE_MAX };
+enum { ID = DNS_ID, RESPONSE = DNS_RESPONSE, AA = 0x0400, TC = DNS_TRUNCATION, RA = 0x0080 };
+enum { MESSAGE_ROOM = EHLO_DNS_MESSAGE_MAX };
 
-/* A message in the making. */
-typedef struct message {
-    char bytes[MESSAGE_ROOM];
-    size_t len;
-} message;
-
-static void add(message *m, const void *octets, size_t len)
+/* Header and question; the test itself says how many answers there are. */
+static void begin(dns_message *m, unsigned flags, unsigned answers, const char *name, unsigned type)
 {
-    if (len > sizeof(m->bytes) - m->len) fail_msg("the test's message is too long");
-    memcpy(m->bytes + m->len, octets, len);
-    m->len += len;
-}
-
-static void add_u16(message *m, unsigned number)
-{
-    unsigned char octets[2] = { (unsigned char)(number >> 8), (unsigned char)number };
-    add(m, octets, 2);
-}
-
-/* text: labels with dots between; "" is the root. */
-static void add_name(message *m, const char *text)
-{
-    while (*text != '\0') {
-        size_t len = strcspn(text, ".");
-        unsigned char octet = (unsigned char)len;
-        add(m, &octet, 1);
-        add(m, text, len);
-        text += len + (text[len] == '.');
-    }
-    add(m, "", 1);
-}
-
-/* Header and question. */
-static void begin(message *m, unsigned flags, unsigned answers, const char *name, unsigned type)
-{
-    m->len = 0;
-    add_u16(m, ID);
-    add_u16(m, flags);
-    add_u16(m, 1);
-    add_u16(m, answers);
-    add_u16(m, 0);
-    add_u16(m, 0);
-    add_name(m, name);
-    add_u16(m, type);
-    add_u16(m, 1);
+    dns_begin(m, flags, name, type);
+    m->bytes[6] = (char)(unsigned char)(answers >> 8);
+    m->bytes[7] = (char)(unsigned char)(answers & 0xFF);
 }
 
 /* Type to length of a record in class IN. */
-static void add_fields(message *m, unsigned type, unsigned ttl, size_t data_len)
+static void add_fields(dns_message *m, unsigned type, unsigned ttl, size_t data_len)
 {
-    add_u16(m, type);
-    add_u16(m, 1);
-    add_u16(m, ttl >> 16);
-    add_u16(m, ttl & 0xFFFF);
-    add_u16(m, (unsigned)data_len);
+    dns_add_u16(m, type);
+    dns_add_u16(m, 1);
+    dns_add_u16(m, ttl >> 16);
+    dns_add_u16(m, ttl & 0xFFFF);
+    dns_add_u16(m, (unsigned)data_len);
 }
 
-static void add_record(message *m, const char *owner, unsigned type, unsigned ttl, ehlo_str data)
+static void add_record(dns_message *m, const char *owner, unsigned type, unsigned ttl, ehlo_str data)
 {
-    add_name(m, owner);
+    dns_add_name(m, owner);
     add_fields(m, type, ttl, data.len);
-    if (data.len > 0) add(m, data.ptr, data.len);
+    if (data.len > 0) dns_add(m, data.ptr, data.len);
 }
 
-static void add_cname(message *m, const char *owner, unsigned ttl, const char *target)
+static void add_cname(dns_message *m, const char *owner, unsigned ttl, const char *target)
 {
-    add_name(m, owner);
+    dns_add_name(m, owner);
     add_fields(m, EHLO_DNS_CNAME, ttl, strlen(target) + 2);
-    add_name(m, target);
+    dns_add_name(m, target);
 }
 
-static void add_mx(message *m, const char *owner, unsigned preference, const char *target)
+static void add_mx(dns_message *m, const char *owner, unsigned preference, const char *target)
 {
-    add_name(m, owner);
+    dns_add_name(m, owner);
     add_fields(m, EHLO_DNS_MX, 300, 2 + strlen(target) + (*target != '\0' ? 2 : 1));
-    add_u16(m, preference);
-    add_name(m, target);
+    dns_add_u16(m, preference);
+    dns_add_name(m, target);
 }
 
 static const ehlo_str an_ipv4 = TEXT("\xc0\x00\x02\x01");
 static const ehlo_str an_ipv6 = TEXT("\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01");
 
-static message built;
+static dns_message built;
 static ehlo_dns_answer answer;
 static ehlo_dns_record record;
 static ehlo_str parsed; /* what answer looks into */
@@ -266,6 +228,49 @@ static void what_belongs_to_others_is_passed_over(void **state)
     assert_no_more();
 }
 
+/* [Q06] Of the wrong owner, class, type or section: none of these may send mail anywhere. */
+static void exchangers_of_others_are_passed_over(void **state)
+{
+    (void)state;
+    begin(&built, RESPONSE, 7, "a.example", EHLO_DNS_MX);
+    add_mx(&built, "evil.example", 0, "mx.evil.example");
+    add_mx(&built, "example", 0, "mx.evil.example");
+    add_mx(&built, "b.a.example", 0, "mx.evil.example");
+    add_mx(&built, "", 0, "mx.evil.example");
+    size_t at = built.len;
+    add_mx(&built, "a.example", 0, "mx.evil.example");
+    built.bytes[at + 14] = 3; /* of class CHAOS */
+    add_record(&built, "a.example", 16, 300,
+               (ehlo_str)TEXT("\0\0\x02mx\x04"
+                              "evil\0"));
+    add_mx(&built, "A.example", 10, "mx.example");
+    add_mx(&built, "a.example", 0, "additional.example");
+    built.bytes[11] = 1;
+    assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
+    assert_int_equal(answer.status, EHLO_DNS_FOUND);
+    assert_int_equal(answer.count, 1);
+    assert_int_equal(ehlo_dns_next(&answer, &record), 1);
+    assert_int_equal(record.preference, 10);
+    assert_name(&record.name, "mx.example");
+    assert_no_more();
+}
+
+/* [C117] [Q06] It has the form of a name; whoever plans the route passes it over. */
+static void an_exchanger_that_looks_like_an_address_is_told_as_a_name(void **state)
+{
+    (void)state;
+    begin(&built, RESPONSE, 2, "a.example", EHLO_DNS_MX);
+    add_mx(&built, "a.example", 10, "192.0.2.1");
+    add_mx(&built, "a.example", 20, "[192.0.2.1]");
+    assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
+    assert_int_equal(answer.count, 2);
+    assert_int_equal(ehlo_dns_next(&answer, &record), 1);
+    assert_name(&record.name, "192.0.2.1");
+    assert_int_equal(ehlo_dns_next(&answer, &record), 1);
+    assert_int_equal(record.refused, 1);
+    assert_no_more();
+}
+
 /* -- what the server says without records ----------------------------------------------------------- */
 
 /* [C118] */
@@ -276,11 +281,11 @@ static void no_such_name_no_such_data_and_failure_are_told_apart(void **state)
         unsigned flags;
         ehlo_dns_status status;
     } cases[] = {
-        { RESPONSE, EHLO_DNS_NODATA },          { RESPONSE | 1, EHLO_DNS_FAILED },
-        { RESPONSE | 2, EHLO_DNS_FAILED },      { RESPONSE | 3, EHLO_DNS_NXDOMAIN },
-        { RESPONSE | 5, EHLO_DNS_FAILED },      { RESPONSE | 15, EHLO_DNS_FAILED },
-        { RESPONSE | TC, EHLO_DNS_TRUNCATED },  { RESPONSE | TC | 2, EHLO_DNS_TRUNCATED },
-        { RESPONSE | 0x0400, EHLO_DNS_NODATA },
+        { RESPONSE, EHLO_DNS_NODATA },         { RESPONSE | 1, EHLO_DNS_FAILED },
+        { RESPONSE | 2, EHLO_DNS_FAILED },     { RESPONSE | 3, EHLO_DNS_NXDOMAIN },
+        { RESPONSE | 5, EHLO_DNS_FAILED },     { RESPONSE | 15, EHLO_DNS_FAILED },
+        { RESPONSE | TC, EHLO_DNS_TRUNCATED }, { RESPONSE | TC | 2, EHLO_DNS_TRUNCATED },
+        { RESPONSE | AA, EHLO_DNS_NODATA },
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         begin(&built, cases[i].flags, 0, "a.example", EHLO_DNS_MX);
@@ -288,6 +293,61 @@ static void no_such_name_no_such_data_and_failure_are_told_apart(void **state)
         assert_int_equal(answer.status, cases[i].status);
         assert_int_equal(answer.rcode, cases[i].flags & 15);
         assert_no_more();
+    }
+}
+
+typedef struct denial_case {
+    const char *what;
+    unsigned flags;
+    unsigned authority[2]; /* types of its records: 0: none */
+    ehlo_dns_status status;
+} denial_case;
+
+enum { NS = 2, SOA = 6 };
+
+static const denial_case denials[] = {
+    { "a recursive server", RESPONSE, { 0 }, EHLO_DNS_NODATA },
+    { "one that has the zone", (RESPONSE & ~RA) | AA, { 0 }, EHLO_DNS_NODATA },
+    { "one that is neither", RESPONSE & ~RA, { 0 }, EHLO_DNS_FAILED },
+    { "SOA", RESPONSE, { SOA }, EHLO_DNS_NODATA },
+    { "SOA of one that is neither", RESPONSE & ~RA, { SOA }, EHLO_DNS_NODATA },
+    { "NS and SOA", RESPONSE, { NS, SOA }, EHLO_DNS_NODATA },
+    { "SOA and NS", RESPONSE & ~RA, { SOA, NS }, EHLO_DNS_NODATA },
+    { "referral", RESPONSE & ~RA, { NS }, EHLO_DNS_FAILED },
+    { "referral that a recursive server passes on", RESPONSE, { NS, NS }, EHLO_DNS_FAILED },
+    { "referral of one that has the zone above", (RESPONSE & ~RA) | AA, { NS }, EHLO_DNS_FAILED },
+    { "other records", RESPONSE, { 46, 47 }, EHLO_DNS_NODATA },
+};
+
+/* The header counts them. */
+static void add_authority(dns_message *m, const unsigned types[2])
+{
+    for (int i = 0; i < 2 && types[i] != 0; i++) {
+        add_record(m, "example", types[i], 60, (ehlo_str)TEXT("\0"));
+        m->bytes[9]++;
+    }
+}
+
+/* [C118] A server that does not know, and says so by naming others, is no witness that there is nothing. */
+static void a_referral_is_no_denial(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(denials); i++) {
+        const denial_case *c = &denials[i];
+        begin(&built, c->flags, 0, "a.example", EHLO_DNS_MX);
+        add_authority(&built, c->authority);
+        assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
+        if (answer.status != c->status) fail_msg("%s: status %d", c->what, (int)answer.status);
+        assert_no_more();
+        if (c->authority[0] == 0) continue;
+        built.len--;
+        if (parse("a.example", EHLO_DNS_MX) != EHLO_ERR_SYNTAX) fail_msg("%s: taken although it is cut", c->what);
+
+        begin(&built, c->flags, 1, "a.example", EHLO_DNS_MX);
+        add_mx(&built, "a.example", 10, "mx.example");
+        add_authority(&built, c->authority);
+        assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
+        assert_int_equal(answer.status, EHLO_DNS_FOUND);
     }
 }
 
@@ -303,7 +363,7 @@ static void a_truncated_or_failed_answer_tells_no_record(void **state)
         assert_no_more();
     }
     begin(&built, RESPONSE | TC, 9, "a.example", EHLO_DNS_A);
-    add(&built, "\xc0", 1);
+    dns_add(&built, "\xc0", 1);
     assert_int_equal(parse("a.example", EHLO_DNS_A), EHLO_OK);
     assert_int_equal(answer.status, EHLO_DNS_TRUNCATED);
 }
@@ -383,6 +443,28 @@ static void an_alias_that_leads_nowhere_says_where_it_ended(void **state)
     assert_no_more();
 }
 
+/* [C117] Whoever asked goes on from there: whether the server could have told more does not matter. */
+static void an_answer_may_end_in_an_alias(void **state)
+{
+    (void)state;
+    static const char *const targets[] = { "gone.example", "" };
+    for (size_t i = 0; i < COUNT(denials) * COUNT(targets); i++) {
+        const denial_case *c = &denials[i / COUNT(targets)];
+        const char *target = targets[i % COUNT(targets)];
+        begin(&built, c->flags, 2, "a.example", EHLO_DNS_MX);
+        add_cname(&built, "a.example", 90, "b.example");
+        dns_add_name(&built, "b.example");
+        add_fields(&built, EHLO_DNS_CNAME, 90, strlen(target) + (*target != '\0' ? 2 : 1));
+        dns_add_name(&built, target);
+        add_authority(&built, c->authority);
+        assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
+        assert_int_equal(answer.status, EHLO_DNS_NODATA);
+        assert_int_equal(answer.aliases, 2);
+        assert_name(&answer.canonical, *target != '\0' ? target : ".");
+        assert_no_more();
+    }
+}
+
 static void an_alias_that_was_asked_for_is_a_record(void **state)
 {
     (void)state;
@@ -433,11 +515,11 @@ static void aliases_in_a_loop_or_without_end_are_refused(void **state)
 /* -- names in messages ------------------------------------------------------------------------------ */
 
 /* A record of an owner in wire form. */
-static void add_raw_record(message *m, ehlo_str owner, unsigned type, ehlo_str data)
+static void add_raw_record(dns_message *m, ehlo_str owner, unsigned type, ehlo_str data)
 {
-    add(m, owner.ptr, owner.len);
+    dns_add(m, owner.ptr, owner.len);
     add_fields(m, type, 300, data.len);
-    if (data.len > 0) add(m, data.ptr, data.len);
+    if (data.len > 0) dns_add(m, data.ptr, data.len);
 }
 
 static void compressed_names_are_read(void **state)
@@ -519,6 +601,10 @@ static void broken_names_and_records_are_refused_whoever_they_belong_to(void **s
             if (parse("a.example", types[t]) != EHLO_ERR_SYNTAX) fail_msg("%s was taken", broken[i].what);
             assert_zero(&answer, sizeof(answer), broken[i].what);
             assert_no_more();
+            built.bytes[7]++; /* what is missing here is there, but it is the next record's */
+            add_raw_record(&built, (ehlo_str)TEXT("\xc0\x0c"), types[t],
+                           types[t] == EHLO_DNS_A ? an_ipv4 : (ehlo_str)TEXT("\x00\x05\xc0\x0c"));
+            if (parse("a.example", types[t]) != EHLO_ERR_SYNTAX) fail_msg("%s, and more, was taken", broken[i].what);
         }
     }
 }
@@ -538,7 +624,7 @@ static void an_answer_cut_anywhere_is_refused(void **state)
     }
     built.len = whole;
     assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
-    add(&built, "behind", 6);
+    dns_add(&built, "behind", 6);
     assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_OK);
 }
 
@@ -594,12 +680,12 @@ static void a_target_that_is_no_name_is_refused_but_counted(void **state)
 static void build_long_target(size_t wire_len)
 {
     begin(&built, RESPONSE, 1, "a.example", EHLO_DNS_MX);
-    add(&built, "\xc0\x0c", 2);
+    dns_add(&built, "\xc0\x0c", 2);
     add_fields(&built, EHLO_DNS_MX, 300, 2 + wire_len);
-    add_u16(&built, 1);
-    if (wire_len % 2 == 0) add(&built, "\x02xx", 3);
-    for (size_t len = wire_len % 2 == 0 ? 4 : 1; len < wire_len; len += 2) add(&built, "\x01x", 2);
-    add(&built, "", 1);
+    dns_add_u16(&built, 1);
+    if (wire_len % 2 == 0) dns_add(&built, "\x02xx", 3);
+    for (size_t len = wire_len % 2 == 0 ? 4 : 1; len < wire_len; len += 2) dns_add(&built, "\x01x", 2);
+    dns_add(&built, "", 1);
 }
 
 static void a_name_of_255_octets_is_the_longest(void **state)
@@ -613,6 +699,34 @@ static void a_name_of_255_octets_is_the_longest(void **state)
     assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_ERR_SYNTAX);
     build_long_target(257);
     assert_int_equal(parse("a.example", EHLO_DNS_MX), EHLO_ERR_SYNTAX);
+}
+
+/* As deep as compression can go: the owner of a record is a label and a pointer to the owner of the one before. */
+static void a_name_of_127_labels_is_read_out_of_127_places(void **state)
+{
+    (void)state;
+    char name[EHLO_DNS_NAME_MAX + 1];
+    size_t target = 12;
+    for (size_t i = 0; i < sizeof(name); i++) name[i] = i % 2 ? '.' : 'a';
+    name[EHLO_DNS_NAME_MAX] = '\0';
+    begin(&built, RESPONSE, 1, name, EHLO_DNS_A);
+    target = built.len - 4 - 3; /* the last label */
+    for (unsigned i = 0; i < 127; i++) {
+        size_t at = built.len;
+        if (i > 0)
+            dns_add(&built,
+                    "\x01"
+                    "a",
+                    2);
+        dns_add_u16(&built, 0xC000U | (unsigned)target);
+        if (i < 126) add_fields(&built, 16, 0, 0);
+        target = at;
+        built.bytes[7] = (char)(unsigned char)(i + 1);
+    }
+    add_fields(&built, EHLO_DNS_A, 300, 4);
+    dns_add(&built, an_ipv4.ptr, 4);
+    assert_int_equal(parse(name, EHLO_DNS_A), EHLO_OK);
+    assert_int_equal(answer.count, 1);
 }
 
 /* -- a great deal ----------------------------------------------------------------------------------- */
@@ -659,20 +773,20 @@ static void a_name_of_pointers_alone_ends(void **state)
     static const struct {
         unsigned hops;
         int result;
-    } cases[] = { { 2, EHLO_OK }, { 100, EHLO_OK }, { 200, EHLO_ERR_SYNTAX }, { 5000, EHLO_ERR_SYNTAX } };
+    } cases[] = { { 2, EHLO_OK }, { 200, EHLO_OK }, { 300, EHLO_ERR_SYNTAX }, { 5000, EHLO_ERR_SYNTAX } };
     for (size_t i = 0; i < COUNT(cases); i++) {
         begin(&built, RESPONSE, 2, "a.example", EHLO_DNS_A);
-        add(&built, "\xc0\x0c", 2);
+        dns_add(&built, "\xc0\x0c", 2);
         add_fields(&built, 16, 0, cases[i].hops * 2);
         size_t target = 12;
         for (unsigned hop = 0; hop < cases[i].hops; hop++) {
             size_t at = built.len;
-            add_u16(&built, 0xC000U | (unsigned)target);
+            dns_add_u16(&built, 0xC000U | (unsigned)target);
             target = at;
         }
-        add_u16(&built, 0xC000U | (unsigned)target);
+        dns_add_u16(&built, 0xC000U | (unsigned)target);
         add_fields(&built, EHLO_DNS_A, 300, 4);
-        add(&built, an_ipv4.ptr, 4);
+        dns_add(&built, an_ipv4.ptr, 4);
         assert_int_equal(parse("a.example", EHLO_DNS_A), cases[i].result);
         assert_int_equal(answer.count, cases[i].result == EHLO_OK);
     }
@@ -686,12 +800,16 @@ int main(void)
         cmocka_unit_test(addresses_of_both_families_are_told),
         cmocka_unit_test(exchangers_come_with_their_preference_and_the_null_mx_is_a_dot),
         cmocka_unit_test(what_belongs_to_others_is_passed_over),
+        cmocka_unit_test(exchangers_of_others_are_passed_over),
+        cmocka_unit_test(an_exchanger_that_looks_like_an_address_is_told_as_a_name),
         cmocka_unit_test(no_such_name_no_such_data_and_failure_are_told_apart),
+        cmocka_unit_test(a_referral_is_no_denial),
         cmocka_unit_test(a_truncated_or_failed_answer_tells_no_record),
         cmocka_unit_test(an_answer_to_another_question_is_no_answer),
         cmocka_unit_test(a_question_that_could_not_be_asked_has_no_answer),
         cmocka_unit_test(aliases_are_followed_in_any_order),
         cmocka_unit_test(an_alias_that_leads_nowhere_says_where_it_ended),
+        cmocka_unit_test(an_answer_may_end_in_an_alias),
         cmocka_unit_test(an_alias_that_was_asked_for_is_a_record),
         cmocka_unit_test(aliases_in_a_loop_or_without_end_are_refused),
         cmocka_unit_test(compressed_names_are_read),
@@ -699,6 +817,7 @@ int main(void)
         cmocka_unit_test(an_answer_cut_anywhere_is_refused),
         cmocka_unit_test(a_target_that_is_no_name_is_refused_but_counted),
         cmocka_unit_test(a_name_of_255_octets_is_the_longest),
+        cmocka_unit_test(a_name_of_127_labels_is_read_out_of_127_places),
         cmocka_unit_test(five_hundred_exchangers_are_told),
         cmocka_unit_test(an_answer_of_64_kilobytes_is_read_to_its_end),
         cmocka_unit_test(a_name_of_pointers_alone_ends),

@@ -121,6 +121,59 @@ static void xtext_says_how_much_room_it_needs(void **state)
     assert_memory_equal(out, "a+2Bzzz", 7);
 }
 
+/* -- addresses of ORCPT --------------------------------------------------------------------------------- */
+
+/* RFC 6533 3 */
+static const decode_row utf8_address_rows[] = {
+    { "plain characters stand for themselves", TEXT("a@b.example"), TEXT("a@b.example"), 0 },
+    { "UTF-8 stands for itself", TEXT("\xC3\xA9@b"), TEXT("\xC3\xA9@b"), 0 },
+    { "two octets", TEXT("\\x{E9}@b"), TEXT("\xC3\xA9@b"), 0 },
+    { "three octets", TEXT("\\x{20AC}@b"), TEXT("\xE2\x82\xAC@b"), 0 },
+    { "four octets", TEXT("\\x{10FFFF}@b"), TEXT("\xF4\x8F\xBF\xBF@b"), 0 },
+    { "what xtext sets apart", TEXT("a\\x{2B}\\x{3D}\\x{20}\\x{5C}"), TEXT("a+= \\"), 0 },
+    { "[C181] a plus is none of it", TEXT("a+2B"), { NULL, 0 }, 1 },
+    { "[C182] a hidden LF is refused", TEXT("a\\x{A}"), { NULL, 0 }, 1 },
+    { "a surrogate is refused", TEXT("\\x{D800}"), { NULL, 0 }, 0 },
+    { "a leading zero is refused", TEXT("\\x{0E9}"), { NULL, 0 }, 0 },
+    { "lower-case hex is refused", TEXT("\\x{e9}"), { NULL, 0 }, 0 },
+    { "an open brace is refused", TEXT("\\x{E9"), { NULL, 0 }, 0 },
+};
+
+static void orcpt_of_utf_8_decodes_strictly(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(utf8_address_rows); i++) {
+        const decode_row *row = &utf8_address_rows[i];
+        ehlo_str text = guarded(row->text);
+        char out[64];
+        size_t len = 99;
+        ehlo_fault fault = { 99, EHLO_RULE_COUNT };
+        int result = ehlo_orcpt_decode(ehlo_str_from("UTF-8"), text, out, sizeof(out), &len, &fault);
+        if (row->decoded.ptr == NULL) {
+            assert_refused(result, fault, EHLO_RULE_XTEXT, row->offset, row->name);
+            assert_int_equal(len, 0);
+        } else {
+            assert_accepted(result, fault, row->name);
+            assert_text(row->decoded, ehlo_str_make(out, len), "text", row->name);
+            if (len > 0)
+                assert_int_equal(ehlo_orcpt_decode(ehlo_str_from("utf-8"), text, out, len - 1, &len, NULL),
+                                 EHLO_ERR_SPACE);
+        }
+        assert_int_equal(ehlo_orcpt_decode(ehlo_str_from("utf-8"), text, NULL, 0, &len, NULL), result);
+        unguard(text);
+    }
+}
+
+static void orcpt_of_another_type_is_xtext(void **state)
+{
+    char out[8];
+    size_t len;
+    (void)state;
+    assert_int_equal(ehlo_orcpt_decode(ehlo_str_from("rfc822"), ehlo_str_from("a+2Bb"), out, sizeof out, &len, NULL),
+                     EHLO_OK);
+    assert_text(ehlo_str_from("a+b"), ehlo_str_make(out, len), "text", "rfc822");
+}
+
 /* -- base64 ----------------------------------------------------------------------------------------- */
 
 static const decode_row base64_rows[] = {
@@ -326,6 +379,8 @@ int main(void)
         cmocka_unit_test(xtext_of_every_allowed_octet_comes_back),
         cmocka_unit_test(xtext_encodes_what_it_must),
         cmocka_unit_test(xtext_says_how_much_room_it_needs),
+        cmocka_unit_test(orcpt_of_utf_8_decodes_strictly),
+        cmocka_unit_test(orcpt_of_another_type_is_xtext),
         cmocka_unit_test(base64_decodes_strictly),
         cmocka_unit_test(base64_of_every_length_comes_back_within_its_bound),
         cmocka_unit_test(base64_cut_short_is_refused),

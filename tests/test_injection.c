@@ -2,7 +2,7 @@
  * public function is tried with each payload, alone and inside a good value. It is refused with a named error, and not
  * an octet has reached the wire; or the table of texts says why not. What functions and texts there are is read from
  * the headers, so that none can be forgotten. */
-#include "injection_net.h"
+#include "injection_relay.h"
 
 #include "declarations.h"
 #include "harness/peer.h"
@@ -320,6 +320,48 @@ static const text trace_fields[] = {
     TAKES("ehlo_received.id", received.id, "4Fxyz"),
     TAKES("ehlo_received.recipient", received.recipient, "bob@mx.example"),
 };
+
+#define KEPT_CLEAN \
+    EXCEPT({ WORDS, ANYWHERE, SAID, "it is the peer's word, which may have any of ASCII" }, \
+           { ANY & ~WORDS, ANYWHERE, ENCODED, "it is the peer's word: cleaned, and cut at 255 octets" })
+
+static const text kept_replies[] = { TAKES_BUT("ehlo_reply.text", reply.text, "Fine by me", KEPT_CLEAN) };
+static const text kept_hosts[] = { TAKES_BUT("host", text, "next.example", KEPT_CLEAN) };
+static const text policies[] = {
+    TAKES("ehlo_relay_policy.own_names", own_name, "relay.example"),
+    TAKES("ehlo_host.name", host.name, "smart.example"),
+};
+static const text mailboxes[] = {
+    TAKES_BUT("mailbox", text, "bob@mx.example", .seen = "mx.example",
+              EXCEPT({ LINE_SEPARATOR, FRONT | MIDDLE | END, ENCODED, "a mailbox may have any UTF-8 but controls" },
+                     { LONG, FRONT, ENCODED, "a local part may be long" })),
+};
+static const text domains[] = { TAKES("domain", text, "mx.example") };
+static const text domains_asked[] = { TAKES_BUT("domain", text, "mx.example", .seen = "example") };
+static const text relay_policies[] = {
+    TAKES("ehlo_client_config.name", client.name, "client.example"),
+    TAKES_BUT("ehlo_relay_policy.own_names", own_name, "relay.example", .seen = ""),
+    TAKES_BUT("ehlo_host.name", host.name, "smart.example", .seen = "example"),
+};
+
+#define IS_REPORTED \
+    { WORDS, ANYWHERE, SAID, "it was said by others: a field may have any of ASCII" }, \
+    { ANY & ~WORDS, ANYWHERE, ENCODED, "it was said by others: it is cleaned and cut, and stands in a line of its field" }
+#define REPORTED(what, member, value) TAKES_BUT(what, member, value, EXCEPT(IS_REPORTED))
+
+static const text reports[] = {
+    TAKES("ehlo_dsn.reporting_mta", dsn.reporting_mta, "relay.example"),
+    TAKES("ehlo_dsn.to", dsn.to, "ann@sender.example"),
+    TAKES("ehlo_dsn.id", dsn.id, "20261122.4fxyz"),
+    REPORTED("ehlo_dsn.envid", dsn.envid, "envelope-7"),
+    REPORTED("ehlo_dsn.received_from", dsn.received_from, "client.example"),
+    REPORTED("ehlo_dsn_recipient.to", dsn_rcpt.to, "bob@mx.example"),
+    TAKES("ehlo_dsn_recipient.orcpt_type", dsn_rcpt.orcpt_type, "rfc822"),
+    REPORTED("ehlo_dsn_recipient.orcpt", dsn_rcpt.orcpt, "original@mx.example"),
+    TAKES_BUT("ehlo_dsn_recipient.text", dsn_rcpt.text, "Unheard of",
+              EXCEPT({ NOTIFY_LINE, ALONE | END, SAID, "that line is at its end" }, IS_REPORTED)),
+    REPORTED("ehlo_dsn_recipient.remote_mta", dsn_rcpt.remote_mta, "next.example"),
+};
 /* clang-format on */
 
 /* -- functions -------------------------------------------------------------------------------------- */
@@ -329,7 +371,8 @@ enum {
     SILENT = 1,   /* nothing: they judge it for others */
     BINARY = 2,   /* no text */
     FRAGMENT = 4, /* a part of a line */
-    REPLIES = 8   /* replies, not commands */
+    REPLIES = 8,  /* replies, not commands */
+    FOLDED = 16   /* a text may go on in further lines, which begin with a space */
 };
 
 typedef struct carrier {
@@ -383,9 +426,20 @@ static const carrier carriers[] = {
     CARRIES("ehlo_envelope_check_sized", check_envelope, envelopes, SILENT, WITH_UTF8),
     CARRIES("ehlo_transaction_start_sized", start_transaction, envelopes, 0, WITH_UTF8),
 
+    CARRIES("ehlo_relay_policy_check_sized", check_policy, policies, SILENT, 0),
+    CARRIES("ehlo_destination_write", write_destination, mailboxes, FRAGMENT, 0),
+    CARRIES("ehlo_mx_plan", plan_mx, domains, FRAGMENT, 0),
+    CARRIES("ehlo_delivery_failed", fail_delivery, kept_replies, FRAGMENT, 0),
+    CARRIES("ehlo_delivery_reply", reply_to_delivery, kept_replies, FRAGMENT, 0),
+    CARRIES("ehlo_delivery_connected", connect_delivery, kept_hosts, FRAGMENT, 0),
+    CARRIES("ehlo_dsn_next", write_report, reports, FOLDED, WITH_UTF8),
+
     CARRIES("ehlo_net_service_new_sized", new_net_service, services, SILENT, 0),
     CARRIES("ehlo_loop_answer", answer_through_loop, late_answers, REPLIES, 0),
     CARRIES("ehlo_resolve", resolve, asked_names, BINARY, 0),
+    CARRIES("ehlo_resolve_mx", resolve_mx, domains_asked, BINARY, 0),
+    CARRIES("ehlo_relay_new_sized", run_relay, relay_policies, BINARY, 0),
+    CARRIES("ehlo_relay_new_sized", relay_with_credentials, logins, 0, 0),
     CARRIES("ehlo_loop_connect_sized", connect_client, connect_configs, BINARY, 0),
     CARRIES("ehlo_loop_connect_sized", connect_with_credentials, logins, 0, 0),
     CARRIES("ehlo_send_sized", send_message, sends, 0, WITH_UTF8),
@@ -403,6 +457,7 @@ static struct {
     unsigned with;
     char how[64];
     size_t good_lines; /* that a good value leads to */
+    uint64_t good_starts;
 } trial;
 
 static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -432,6 +487,19 @@ static size_t lines_on_wire(void)
     size_t lines = 0;
     for (size_t i = 0; i < wire.len; i++) lines += wire.bytes[i] == '\n';
     return lines;
+}
+
+/* How the lines begin, but those that go on with another: their first words, as one number. */
+static uint64_t starts_on_wire(void)
+{
+    uint64_t hash = 14695981039346656037u;
+    int in_word = 1;
+    for (size_t i = 0; i < wire.len; i++) {
+        if (wire.bytes[i] == ' ' || wire.bytes[i] == ':') in_word = 0;
+        if (in_word) hash = (hash ^ (unsigned char)wire.bytes[i]) * 1099511628211u;
+        if (wire.bytes[i] == '\n') in_word = 1;
+    }
+    return hash;
 }
 
 /* Whole lines of printable text. */
@@ -488,7 +556,11 @@ static void must_come_out(int result, ehlo_str value, const exception *e, unsign
     if (!(trial.carrier->makes & BINARY)) why = malformed();
     if (why == NULL && trial.carrier->makes & REPLIES) peer_replies_valid(wire.bytes, wire.len, &why);
     if (why != NULL) complain("%s", why);
-    if (lines_on_wire() != trial.good_lines && !(bit & (QUIT_LINE | LONG))) complain("%zu lines", lines_on_wire());
+    if (trial.carrier->makes & FOLDED) {
+        if (starts_on_wire() != trial.good_starts) complain("its lines begin with other words");
+    } else if (lines_on_wire() != trial.good_lines && !(bit & (QUIT_LINE | LONG))) {
+        complain("%zu lines", lines_on_wire());
+    }
 }
 
 static const exception *exception_for(unsigned bit, unsigned where)
@@ -534,6 +606,7 @@ static int goes_out(void)
     snprintf(trial.how, sizeof trial.how, "a good value");
     int result = attempt(ehlo_str_from(trial.text->good));
     trial.good_lines = lines_on_wire();
+    trial.good_starts = starts_on_wire();
     if (result < 0) {
         complain("refused by %d", result);
     } else if (silent ? wire.len > 0 : wire.len == 0 || !on_wire(ehlo_str_from(seen))) {
@@ -589,15 +662,17 @@ static const harmless harmless_names[] = {
         "ehlo_rcpt_parse", "ehlo_param_next", "ehlo_hello_parse", "ehlo_bdat_parse", "ehlo_auth_parse",
         "ehlo_string_parse", "ehlo_etrn_parse", "ehlo_xtext_decode", "ehlo_base64_decode", "ehlo_reply_line_parse",
         "ehlo_reply_next", "ehlo_enhanced_parse", "ehlo_offer_parse", "ehlo_proxy_parse", "ehlo_dns_answer_parse",
-        "ehlo_dns_next", "ehlo_address_parse", "ehlo_header_scan", "ehlo_sasl_client_step", "ehlo_sasl_server_step" } },
+        "ehlo_dns_next", "ehlo_orcpt_decode", "ehlo_address_parse", "ehlo_header_scan", "ehlo_sasl_client_step", "ehlo_sasl_server_step" } },
     { "compares, finds or judges: its answer is a number",
       { "ehlo_domain_equal", "ehlo_utf8_valid", "ehlo_sasl_find", "ehlo_outcome_of", "ehlo_sasl_choose",
         "ehlo_sasl_reveals", "ehlo_sasl_client_size", "ehlo_opening_size_sized", "ehlo_secret_equal",
-        "ehlo_sasl_server_password" } },
+        "ehlo_sasl_server_password", "ehlo_destination_matches", "ehlo_address_is_own", "ehlo_action_wanted",
+        "ehlo_dsn_returns_full", "ehlo_schedule_next", "ehlo_schedule_expired", "ehlo_schedule_warns",
+        "ehlo_schedule_sane", "ehlo_mx_plan ehlo_relay_policy.own_names", "ehlo_mx_plan ehlo_host.name" } },
     { "is octets that only a hash sees", { "ehlo_scram_derive", "ehlo_sasl_server_config.decoy" } },
     { "gives a text of the library's own",
       { "ehlo_error_text", "ehlo_rule_text", "ehlo_verb_name", "ehlo_with_keyword", "ehlo_outcome_name",
-        "ehlo_stage_name", "ehlo_sasl_name", "ehlo_sasl_client_problem" } },
+        "ehlo_stage_name", "ehlo_state_name", "ehlo_action_name", "ehlo_route_reply", "ehlo_sasl_name", "ehlo_sasl_client_problem" } },
     { "writes numbers", { "ehlo_date_write", "ehlo_address_write", "ehlo_bdat_write" } },
     { "writes what a parser found, for a store or a comparison: who sends it has it judged again",
       { "ehlo_local_part_write" } },
@@ -605,7 +680,7 @@ static const harmless harmless_names[] = {
       { "ehlo_codec_init", "ehlo_decoder_init", "ehlo_decode", "ehlo_encoder_init", "ehlo_encode",
         "ehlo_encode_counted", "ehlo_encoder_end", "ehlo_client_message", "ehlo_client_chunk", "ehlo_client_push",
         "ehlo_transaction_push", "ehlo_transaction_resume", "ehlo_loop_push", "ehlo_loop_body_ready",
-        "ehlo_envelope.content", "ehlo_transaction_callbacks.body" } },
+        "ehlo_envelope.content", "ehlo_transaction_callbacks.body", "ehlo_store.body" } },
     { "says what was judged when the session was built", { "ehlo_client_hello" } },
     { "moves a session, with what was judged before or came from its peer",
       { "ehlo_server_init", "ehlo_server_start", "ehlo_server_feed", "ehlo_server_flush", "ehlo_server_resume",
@@ -627,17 +702,28 @@ static const harmless harmless_names[] = {
       { "ehlo_sasl_client_finish", "ehlo_sasl_client_end", "ehlo_sasl_server_size", "ehlo_sasl_server_keys",
         "ehlo_sasl_server_verdict", "ehlo_sasl_server_mechanism", "ehlo_sasl_server_user", "ehlo_sasl_server_authzid",
         "ehlo_sasl_server_secret", "ehlo_sasl_server_end", "ehlo_secret_wipe", "ehlo_server_mechanisms" } },
+    { "is a policy's: see ehlo_relay_policy_check_sized, which a relay asks",
+      { "ehlo_destination_write ehlo_relay_policy.own_names", "ehlo_destination_write ehlo_host.name",
+        "ehlo_delivery_init_sized ehlo_relay_policy.own_names", "ehlo_delivery_init_sized ehlo_host.name" } },
+    { "moves an attempt, with what was judged before or is judged by DNS queries and transactions",
+      { "ehlo_delivery_size", "ehlo_delivery_init_sized", "ehlo_delivery_task", "ehlo_delivery_mx",
+        "ehlo_delivery_addresses", "ehlo_delivery_sent", "ehlo_delivery_stop", "ehlo_delivery_conclude" } },
+    { "has no text but what ehlo_dsn_next has judged", { "ehlo_dsn_end" } },
+    { "is between the application and its store, which keeps it as it is",
+      { "ehlo_batch.message", "ehlo_batch.destination", "ehlo_batch.hello", "ehlo_queued.destinations",
+        "ehlo_queued.hello", "ehlo_room.destination", "ehlo_store.create" } },
     { "is about loops, listeners, timers and memory, which have no text",
       { "ehlo_net_service_free", "ehlo_loop_new_sized", "ehlo_loop_free", "ehlo_loop_run", "ehlo_loop_step",
         "ehlo_loop_listen_sized", "ehlo_listener_close", "ehlo_resolver_free", "ehlo_lookup_cancel",
         "ehlo_timer_start", "ehlo_timer_stop", "ehlo_loop_resume", "ehlo_loop_post", "ehlo_loop_stop",
-        "ehlo_limits_new", "ehlo_limits_free" } },
+        "ehlo_limits_new", "ehlo_limits_free", "ehlo_store_answer", "ehlo_relay_free", "ehlo_relay_kick",
+        "ehlo_relay_busy" } },
     { "keeps numbers of a reply alone", { "ehlo_envelope_settle_sized" } },
     { "names files to read", { "ehlo_resolver_new_sized", "ehlo_resolver_config" } },
     { "is read by the application alone, but for channel bindings, see ehlo_sasl_client_start", { "ehlo_tls_facts" } },
     { "is the library's answer",
       { "ehlo_path", "ehlo_command_line", "ehlo_mail", "ehlo_rcpt", "ehlo_hello", "ehlo_reply_line", "ehlo_command",
-        "ehlo_failure.problem", "ehlo_opened.problem" } },
+        "ehlo_failure.problem", "ehlo_opened.problem", "ehlo_task.name" } },
     { "is told to the application", { "ehlo_tls_engine.problem" } },
     { "is not read: of `more` only parameters that the envelope itself has not",
       { "ehlo_envelope_check_sized ehlo_mail_command.mailbox", "ehlo_envelope_check_sized ehlo_mail_command.envid",

@@ -101,7 +101,7 @@ static int watched_renameat(int fd, const char *from, int to_fd, const char *to)
 #undef linkat
 #undef renameat
 
-#include "../examples/inbox/trace.c"
+#include "../examples/support/trace.c"
 
 /* -- a maildir in a folder of its own ------------------------------------------------------------------ */
 

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <ehlo/relay.h>
 #include <ehlo/sasl.h>
 #include <ehlo/transaction.h>
 
@@ -453,6 +454,59 @@ static void the_times_of_a_client_are_as_told(void **state)
     client_close(&lone);
 }
 
+/* -- relay ------------------------------------------------------------------------------------------ */
+
+static void the_memory_of_an_attempt_is_as_told(void **state)
+{
+    (void)state;
+    assert_int_equal(ehlo_delivery_size(), number("an attempt at a batch, while it lasts", 0));
+    assert_int_equal(sizeof(ehlo_batch_rcpt), number("an attempt at a batch, while it lasts", 1));
+}
+
+static void the_schedule_of_a_relay_is_as_told(void **state)
+{
+    const ehlo_schedule usual = { .first_s = 0 };
+    const int64_t minute = 60000, hour = 60 * minute, day = 24 * hour;
+    int64_t first = (int64_t)number("the first retry", 0) * minute;
+    int64_t most = (int64_t)number("the first retry", 1) * hour;
+    int64_t warn = (int64_t)number("a delay is told after", 0) * hour;
+    int64_t expire = (int64_t)number("a message expires after", 0) * day;
+    (void)state;
+    assert_in_range(ehlo_schedule_next(&usual, 1, 0, 7), first, first + first / 8);
+    assert_in_range(ehlo_schedule_next(&usual, 2, 0, 7), 2 * first, 2 * first + first / 4);
+    assert_in_range(ehlo_schedule_next(&usual, 9, 0, 7), most, most + most / 8);
+    assert_false(ehlo_schedule_warns(&usual, 0, warn - 1));
+    assert_true(ehlo_schedule_warns(&usual, 0, warn));
+    assert_false(ehlo_schedule_expired(&usual, 0, expire - 1));
+    assert_true(ehlo_schedule_expired(&usual, 0, expire));
+    assert_int_equal(EHLO_HOPS_MAX, number("hops", 0));
+}
+
+static size_t addresses_tried(void)
+{
+    enum { MANY = 8, HOSTS = 4 }; /* of a host that many are taken */
+    ehlo_address addresses[MANY] = { { .family = EHLO_FAMILY_IPV4, .octets = { 192, 0, 2, 1 } } };
+    ehlo_host hosts[HOSTS];
+    for (int i = 1; i < MANY; i++) addresses[i] = addresses[0];
+    for (int i = 0; i < HOSTS; i++) hosts[i] = (ehlo_host){ ehlo_str_from("mx.example"), 25, addresses, MANY };
+    ehlo_relay_policy policy = { .smart_hosts = hosts, .nsmart_hosts = HOSTS };
+    ehlo_batch_rcpt rcpt = { .rcpt = { .to = ehlo_str_from("a@b.example") } };
+    ehlo_batch batch = { .destination = ehlo_str_from("mx.example"), .rcpts = &rcpt, .nrcpts = 1 };
+    void *memory = malloc(ehlo_delivery_size());
+    ehlo_delivery *d;
+    size_t tried = 0;
+    assert_int_equal(ehlo_delivery_init(&d, memory, ehlo_delivery_size(), &policy, &batch, 1), EHLO_OK);
+    while (ehlo_delivery_failed(d, EHLO_STAGE_CONNECT, EHLO_OUTCOME_NOT_SENT, NULL) == EHLO_OK) tried++;
+    free(memory);
+    return tried;
+}
+
+static void the_addresses_that_are_tried_are_as_told(void **state)
+{
+    (void)state;
+    assert_int_equal(addresses_tried(), number("addresses tried in an attempt", 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +523,9 @@ int main(void)
         cmocka_unit_test(the_longest_reply_to_a_client_is_as_told),
         cmocka_unit_test(the_window_of_a_client_is_as_told),
         cmocka_unit_test(the_times_of_a_client_are_as_told),
+        cmocka_unit_test(the_memory_of_an_attempt_is_as_told),
+        cmocka_unit_test(the_schedule_of_a_relay_is_as_told),
+        cmocka_unit_test(the_addresses_that_are_tried_are_as_told),
     };
     return cmocka_run_group_tests(tests, read_readme, NULL);
 }

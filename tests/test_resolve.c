@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include "dns_message.h"
 #include "system.h"
 #include "table.h"
 
@@ -63,7 +64,7 @@ static int start_timer_hurried(ehlo_loop *loop, ehlo_timer *timer, uint32_t ms, 
 #undef ehlo_timer_start
 
 enum { PATIENCE_MS = 60000, TRY_MS = 40, LONG_MS = 2 * PATIENCE_MS, SERVERS_MAX = 2, STREAMS_MAX = 8, SEEN_MAX = 256 };
-enum { OF_AAAA = 0, OF_A = 1, OF_BOTH = 2 };
+enum { OF_AAAA = 0, OF_A = 1, OF_BOTH = 2, OF_MX = 2, KINDS = 3 };
 
 /* -- a DNS server ----------------------------------------------------------------------------------- */
 
@@ -76,6 +77,8 @@ typedef enum act {
     ACT_SERVFAIL,
     ACT_REFUSED,
     ACT_NOTIMP,
+    ACT_REFERRAL, /* to the root's servers */
+    ACT_LAME,     /* nothing at all, by one that neither has the name nor asks others */
     ACT_SILENT,
     ACT_BROKEN,
     ACT_TRUNCATED,
@@ -108,17 +111,29 @@ typedef struct stream {
     size_t sent;
 } stream;
 
+/* A record of a zone. */
+typedef struct zone_record {
+    const char *owner; /* NULL: the end */
+    unsigned type;
+    unsigned number;    /* MX: the preference; A, AAAA: the last octet */
+    const char *target; /* MX, CNAME */
+} zone_record;
+
 typedef struct server {
     ehlo_address address;
+    const zone_record *zone;             /* what it knows. NULL: of every name the same */
+    int follows;                         /* 1: as far as its zone leads; 0: it answers with one alias at a time */
+    void (*spoil)(dns_message *message); /* what it does to an answer out of its zone */
+    size_t datagram_max;                 /* octets of such an answer by UDP */
     int udp;
     int tcp;
-    act acts[OF_BOTH];
+    act acts[KINDS];
     stream_act stream_act;
     int only_noise;
-    size_t piece;             /* octets that a stream gets at once */
-    unsigned counts[OF_BOTH]; /* records of the answer */
-    unsigned asked[OF_BOTH];
-    unsigned streamed[OF_BOTH];
+    size_t piece;           /* octets that a stream gets at once */
+    unsigned counts[KINDS]; /* records of the answer */
+    unsigned asked[KINDS];
+    unsigned streamed[KINDS];
     stream streams[STREAMS_MAX];
     uint16_t ids[SEEN_MAX];
     uint16_t ports[SEEN_MAX];
@@ -155,7 +170,7 @@ static int server_open(server *s, int family)
 {
     memset(s, 0, sizeof *s);
     s->piece = 1;
-    s->counts[OF_AAAA] = s->counts[OF_A] = 1;
+    for (int i = 0; i < KINDS; i++) s->counts[i] = 1;
     for (int i = 0; i < 100; i++) {
         s->tcp = bind_loopback(family, SOCK_STREAM, 0);
         if (s->tcp < 0) return 0;
@@ -190,27 +205,43 @@ static void server_close(server *s)
     server_close_tcp(s);
 }
 
-/* OF_A or OF_AAAA: the type that the query asks for, which ends in type and class. */
+static int kind_of(int type)
+{
+    assert_true(type == EHLO_DNS_A || type == EHLO_DNS_AAAA || type == EHLO_DNS_MX);
+    return type == EHLO_DNS_MX ? OF_MX : type == EHLO_DNS_AAAA ? OF_AAAA : OF_A;
+}
+
+/* The kind that the query asks for, which ends in type and class. */
 static int asked_for(const char *query, size_t len)
 {
     assert_true(len > 16);
-    int type = query[len - 3];
-    assert_true(type == EHLO_DNS_A || type == EHLO_DNS_AAAA);
-    return type == EHLO_DNS_AAAA ? OF_AAAA : OF_A;
+    return kind_of(query[len - 3]);
 }
 
-/* Adds 192.0.2.<number> or 2001:db8::<number>. */
-static size_t put_address(char *out, int family, unsigned number)
+/* Adds 192.0.2.<number>, 2001:db8::<number>, or mx.<the name asked for> with that preference. */
+static size_t put_record(char *out, int kind, unsigned number)
 {
     static const char a[] = "\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02";
     static const char aaaa[] = "\xc0\x0c\0\x1c\0\x01\0\0\0\x3c\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0";
-    size_t len = family == OF_A ? sizeof a : sizeof aaaa;
-    memcpy(out, family == OF_A ? a : aaaa, len - 1);
+    static const char mx[] = "\xc0\x0c\0\x0f\0\x01\0\0\0\x3c\0\x07\0\0\x02mx\xc0\x0c";
+    if (kind == OF_MX) {
+        memcpy(out, mx, sizeof mx - 1);
+        out[12] = (char)(unsigned char)(number >> 8);
+        out[13] = (char)(unsigned char)(number & 0xFF);
+        return sizeof mx - 1;
+    }
+    size_t len = kind == OF_A ? sizeof a : sizeof aaaa;
+    memcpy(out, kind == OF_A ? a : aaaa, len - 1);
     out[len - 1] = (char)(unsigned char)(number & 0xFF);
     return len;
 }
 
-enum { FLAGS_TRUNCATED = 0x8380, FLAGS_ANSWER = 0x8180, MESSAGE_ROOM = EHLO_DNS_MESSAGE_MAX + 28 };
+enum {
+    FLAGS_TRUNCATED = 0x8380,
+    FLAGS_ANSWER = 0x8180,
+    FLAGS_UNABLE = 0x8100,
+    MESSAGE_ROOM = EHLO_DNS_MESSAGE_MAX + 28
+};
 
 /* The query as its own answer, with these flags and that many records; NULL: too long. Freed by the caller. */
 static char *make_answer(const char *query, size_t query_len, unsigned flags, unsigned records, size_t *len)
@@ -224,11 +255,77 @@ static char *make_answer(const char *query, size_t query_len, unsigned flags, un
     out[7] = (char)(unsigned char)(records & 0xFF);
     *len = query_len;
     for (unsigned i = 0; i < records; i++) {
-        *len += put_address(out + *len, asked_for(query, query_len), i + 1);
+        *len += put_record(out + *len, asked_for(query, query_len), i + 1);
         assert_true(*len <= EHLO_DNS_MESSAGE_MAX);
     }
     return out;
 }
+
+/* -- its zone -- */
+
+/* The name that the query asks for, as text. */
+static void read_name(const char *query, char name[EHLO_DNS_NAME_MAX + 2])
+{
+    size_t len = 0;
+    for (const char *at = query + 12; *at != '\0'; at += 1 + *at) {
+        memcpy(name + len, at + 1, (size_t)*at);
+        len += (size_t)*at;
+        name[len++] = '.';
+    }
+    name[len - 1] = '\0';
+}
+
+static const zone_record *find_alias(const server *s, const char *owner)
+{
+    for (const zone_record *r = s->zone; r->owner != NULL; r++) {
+        if (r->type == EHLO_DNS_CNAME && strcmp(r->owner, owner) == 0) return r;
+    }
+    return NULL;
+}
+
+static void add_zone_record(dns_message *m, const zone_record *r)
+{
+    char bytes[64];
+    size_t len = put_record(bytes, kind_of((int)r->type), r->number);
+    if (r->type == EHLO_DNS_MX) {
+        dns_add_mx(m, r->owner, r->number, r->target);
+        return;
+    }
+    size_t data_len = r->type == EHLO_DNS_A ? 4 : 16;
+    dns_add_fields(m, r->owner, r->type, 60, data_len);
+    dns_add(m, bytes + len - data_len, data_len);
+}
+
+/* Adds what the zone has of owner; a name that it does not have at all does not exist. */
+static void add_zone_records(const server *s, const char *owner, unsigned type, dns_message *m)
+{
+    int exists = 0;
+    for (const zone_record *r = s->zone; r->owner != NULL; r++) {
+        if (strcmp(r->owner, owner) != 0) continue;
+        exists = 1;
+        if (r->type == type) add_zone_record(m, r);
+    }
+    if (!exists) m->bytes[3] |= DNS_NO_SUCH_NAME;
+}
+
+static void answer_from_zone(const server *s, const char *query, size_t len, dns_message *m)
+{
+    char name[EHLO_DNS_NAME_MAX + 2];
+    const zone_record *alias;
+    const char *owner = name;
+    unsigned type = (unsigned)query[len - 3];
+    read_name(query, name);
+    dns_begin(m, FLAGS_ANSWER, name, type);
+    memcpy(m->bytes, query, 2);
+    for (int i = 0; (alias = find_alias(s, owner)) != NULL && i < (s->follows ? 30 : 1); i++) {
+        dns_add_cname(m, owner, alias->target);
+        owner = alias->target;
+    }
+    if (owner == name || s->follows) add_zone_records(s, owner, type, m);
+    if (s->spoil != NULL) s->spoil(m);
+}
+
+/* -- its answers -- */
 
 typedef struct sender {
     int fd;
@@ -242,6 +339,32 @@ static void send_answer(const sender *to, const char *query, size_t len, unsigne
     char *out = make_answer(query, len, flags, records, &out_len);
     assert_true(sendto(to->fd, out, out_len, 0, &to->to.any, to->to_len) == (ssize_t)out_len);
     free(out);
+}
+
+/* What the zone has, as far as a datagram takes it. */
+static void send_zone(const server *s, const sender *to, const char *query, size_t len)
+{
+    static dns_message m;
+    answer_from_zone(s, query, len, &m);
+    if (m.len > s->datagram_max) {
+        send_answer(to, query, len, FLAGS_TRUNCATED, 0);
+        return;
+    }
+    assert_true(sendto(to->fd, m.bytes, m.len, 0, &to->to.any, to->to_len) == (ssize_t)m.len);
+}
+
+/* Nothing, but that the root's servers may know. */
+static void send_referral(const sender *to, const char *query, size_t len)
+{
+    static const char root[] = "\0\0\x02\0\x01\0\0\0\x3c\0\x07\x01"
+                               "a\x03nic\0";
+    char out[EHLO_DNS_QUERY_MAX + sizeof root];
+    memcpy(out, query, len);
+    memcpy(out + len, root, sizeof root - 1);
+    out[2] = (char)(unsigned char)(FLAGS_UNABLE >> 8);
+    out[9] = 1;
+    size_t out_len = len + sizeof root - 1;
+    assert_true(sendto(to->fd, out, out_len, 0, &to->to.any, to->to_len) == (ssize_t)out_len);
 }
 
 /* An answer of so many records, of which the last one is cut. */
@@ -261,7 +384,7 @@ static void send_noise(const sender *to, act what, const char *query, size_t len
     memcpy(other, query, len);
     if (what == ACT_WRONG_ID) other[1] ^= 1;
     if (what == ACT_WRONG_NAME) other[13] ^= 1;
-    if (what == ACT_WRONG_TYPE) other[len - 3] ^= EHLO_DNS_A ^ EHLO_DNS_AAAA;
+    if (what == ACT_WRONG_TYPE) other[len - 3] = query[len - 3] == EHLO_DNS_A ? EHLO_DNS_AAAA : EHLO_DNS_A;
     if (what == ACT_FORGED) from.fd = bind_loopback(to->to.any.sa_family, SOCK_DGRAM, 0);
     if (what == ACT_ECHO || what == ACT_EMPTY) {
         assert_true(sendto(to->fd, query, what == ACT_ECHO ? len : 0, 0, &to->to.any, to->to_len) >= 0);
@@ -283,7 +406,10 @@ static void answer_datagram(server *s, const sender *to, const char *query, size
     }
     switch (what) {
     case ACT_FOUND:
-        send_answer(to, query, len, FLAGS_ANSWER, s->counts[family]);
+        if (s->zone != NULL)
+            send_zone(s, to, query, len);
+        else
+            send_answer(to, query, len, FLAGS_ANSWER, s->counts[family]);
         break;
     case ACT_NODATA:
         send_answer(to, query, len, FLAGS_ANSWER, 0);
@@ -299,6 +425,12 @@ static void answer_datagram(server *s, const sender *to, const char *query, size
         break;
     case ACT_NOTIMP:
         send_answer(to, query, len, FLAGS_ANSWER + 4, 0);
+        break;
+    case ACT_REFERRAL:
+        send_referral(to, query, len);
+        break;
+    case ACT_LAME:
+        send_answer(to, query, len, FLAGS_UNABLE, 0);
         break;
     case ACT_BROKEN:
         send_broken(to, query, len);
@@ -339,6 +471,12 @@ static void answer_stream(server *s, stream *st)
     unsigned flags = s->stream_act == STREAM_TRUNCATED ? FLAGS_TRUNCATED : FLAGS_ANSWER;
     size_t len;
     char *message = make_answer(query, query_len, flags, s->counts[family], &len);
+    if (s->zone != NULL) {
+        static dns_message m;
+        answer_from_zone(s, query, query_len, &m);
+        memcpy(message, m.bytes, m.len);
+        len = m.len;
+    }
     if (s->stream_act == STREAM_WRONG_ID) message[1] ^= 1;
     if (s->stream_act == STREAM_NOTHING) len = 0;
     st->out = malloc(len + 2);
@@ -459,7 +597,7 @@ static const world *hurried;
 
 static int is_silent(const ehlo_question *question)
 {
-    int family = question->type == EHLO_DNS_A ? OF_A : OF_AAAA;
+    int family = kind_of((int)question->type);
     for (size_t i = 0; hurried != NULL && i < hurried->nservers; i++) {
         const server *s = &hurried->servers[i];
         if (s->address.port != server_of(question)->port) continue;
@@ -483,6 +621,7 @@ static void open_world(world *w, size_t nservers, int family)
     w->nservers = nservers;
     for (size_t i = 0; i < nservers; i++) {
         if (!server_open(&w->servers[i], family)) skip();
+        w->servers[i].datagram_max = 512;
     }
 }
 
@@ -527,6 +666,68 @@ static result look_up(world *w, const char *host)
     for (int i = 0; i < 4; i++) drive(w);
     assert_int_equal(r.calls, 1);
     return r;
+}
+
+/* What became of a look-up of MX records. */
+typedef struct mx_result {
+    unsigned calls;
+    int inside;
+    ehlo_dns_status status;
+    unsigned aliases;
+    unsigned count;
+    char list[600]; /* "10 mx.example", a blank behind each; a target that is no name is "?"; what fits */
+    size_t len;
+    ehlo_lookup *cancel;
+    ehlo_resolver *freed;
+} mx_result;
+
+static void on_mx(ehlo_loop *loop, ehlo_dns_answer *answer, void *arg)
+{
+    mx_result *r = arg;
+    ehlo_dns_record record;
+    assert_non_null(loop);
+    assert_false(r->inside);
+    assert_int_not_equal(answer->status, EHLO_DNS_TRUNCATED);
+    if (r->cancel != NULL) ehlo_lookup_cancel(r->cancel);
+    if (r->freed != NULL) ehlo_resolver_free(r->freed);
+    r->calls++;
+    r->status = answer->status;
+    r->aliases = answer->aliases;
+    r->count = answer->count;
+    unsigned told = 0;
+    for (; ehlo_dns_next(answer, &record); told++) {
+        int len = record.refused ? 1 : record.name.len;
+        if (r->len + (size_t)len + 8 > sizeof r->list) continue;
+        r->len += (size_t)snprintf(r->list + r->len, sizeof r->list - r->len, "%u %.*s ", record.preference, len,
+                                   record.refused ? "?" : record.name.text);
+    }
+    assert_int_equal(told, r->count);
+}
+
+static ehlo_lookup *start_mx(world *w, const char *domain, mx_result *r)
+{
+    ehlo_lookup *lookup = NULL;
+    r->inside = 1;
+    assert_int_equal(ehlo_resolve_mx(w->resolver, ehlo_str_from(domain), on_mx, r, &lookup), EHLO_OK);
+    r->inside = 0;
+    assert_non_null(lookup);
+    return lookup;
+}
+
+static mx_result look_up_mx(world *w, const char *domain)
+{
+    mx_result r = { 0 };
+    start_mx(w, domain, &r);
+    DRIVE_UNTIL(w, r.calls > 0);
+    for (int i = 0; i < 4; i++) drive(w);
+    assert_int_equal(r.calls, 1);
+    return r;
+}
+
+static void assert_mx(const mx_result *r, ehlo_dns_status status, const char *list, const char *name)
+{
+    assert_text(ehlo_str_from(list), ehlo_str_make(r->list, r->len), "the list of exchangers", name);
+    if (r->status != status) fail_msg("%s: status %d, expected %d", name, (int)r->status, (int)status);
 }
 
 static void assert_result(const result *r, ehlo_dns_status status, const char *addresses, const char *name)
@@ -690,11 +891,14 @@ static void what_answers_no_query_of_ours_is_passed_over(void **state)
     for (size_t i = 0; i < COUNT(noises); i++) {
         world w;
         open_world(&w, 1, AF_INET);
-        w.servers[0].acts[OF_A] = w.servers[0].acts[OF_AAAA] = noises[i];
+        for (int kind = 0; kind < KINDS; kind++) w.servers[0].acts[kind] = noises[i];
         open_resolver(&w, LONG_MS, 1, "");
         result r = look_up(&w, "mail.example");
         assert_result(&r, EHLO_DNS_FOUND, "2001:db8::1 192.0.2.1", "noise, then the answer");
         assert_int_equal(w.servers[0].asked[OF_A], 1);
+        mx_result mx = look_up_mx(&w, "mail.example");
+        assert_mx(&mx, EHLO_DNS_FOUND, "1 mx.mail.example ", "noise, then the answer");
+        assert_int_equal(w.servers[0].asked[OF_MX], 1);
         close_world(&w);
     }
 }
@@ -705,13 +909,15 @@ static void noise_alone_does_not_prolong_the_wait(void **state)
     for (size_t i = 0; i < COUNT(noises); i++) {
         world w;
         open_world(&w, 1, AF_INET);
-        w.servers[0].acts[OF_A] = w.servers[0].acts[OF_AAAA] = noises[i];
+        for (int kind = 0; kind < KINDS; kind++) w.servers[0].acts[kind] = noises[i];
         w.servers[0].only_noise = 1;
         open_resolver(&w, TRY_MS, 1, "");
         uint64_t begin = now_ms();
         result r = look_up(&w, "mail.example");
         assert_result(&r, EHLO_DNS_FAILED, "", "noise");
-        assert_true(now_ms() - begin >= TRY_MS - 1);
+        mx_result mx = look_up_mx(&w, "mail.example");
+        assert_mx(&mx, EHLO_DNS_FAILED, "", "noise");
+        assert_true(now_ms() - begin >= 2 * (TRY_MS - 1));
         close_world(&w);
     }
 }
@@ -729,6 +935,8 @@ static const next_case nexts[] = {
     { "REFUSED", ACT_REFUSED, STREAM_ANSWER },
     { "NOTIMP", ACT_NOTIMP, STREAM_ANSWER },
     { "broken", ACT_BROKEN, STREAM_ANSWER },
+    { "referral", ACT_REFERRAL, STREAM_ANSWER },
+    { "lame", ACT_LAME, STREAM_ANSWER },
     { "silent", ACT_SILENT, STREAM_ANSWER },
     { "TCP refused", ACT_TRUNCATED, STREAM_REFUSED },
     { "TCP closed", ACT_TRUNCATED, STREAM_CLOSED },
@@ -739,6 +947,7 @@ static const next_case nexts[] = {
     { "TCP silent", ACT_TRUNCATED, STREAM_SILENT },
 };
 
+/* [C118] */
 static void where_one_server_cannot_tell_the_next_is_asked(void **state)
 {
     (void)state;
@@ -746,18 +955,20 @@ static void where_one_server_cannot_tell_the_next_is_asked(void **state)
         const next_case *c = &nexts[i];
         world w;
         open_world(&w, 2, AF_INET);
-        w.servers[0].acts[OF_A] = w.servers[0].acts[OF_AAAA] = c->first;
+        for (int kind = 0; kind < KINDS; kind++) w.servers[0].acts[kind] = c->first;
         w.servers[0].stream_act = c->stream;
-        w.servers[1].counts[OF_A] = 2;
+        w.servers[1].counts[OF_A] = w.servers[1].counts[OF_MX] = 2;
         if (c->stream == STREAM_REFUSED) server_close_tcp(&w.servers[0]);
         open_resolver(&w, LONG_MS, 1, "");
         hurried = &w;
         result r = look_up(&w, "mail.example");
+        mx_result mx = look_up_mx(&w, "mail.example");
         hurried = NULL;
         assert_result(&r, EHLO_DNS_FOUND, "2001:db8::1 192.0.2.1 192.0.2.2", c->name);
-        for (int family = 0; family < OF_BOTH; family++) {
-            assert_int_equal(w.servers[0].asked[family], 1);
-            assert_int_equal(w.servers[1].asked[family], 1);
+        assert_mx(&mx, EHLO_DNS_FOUND, "1 mx.mail.example 2 mx.mail.example ", c->name);
+        for (int kind = 0; kind < KINDS; kind++) {
+            assert_int_equal(w.servers[0].asked[kind], 1);
+            assert_int_equal(w.servers[1].asked[kind], 1);
         }
         close_world(&w);
     }
@@ -772,6 +983,8 @@ static void a_server_that_is_not_there_costs_no_time(void **state)
     server_close(&w.servers[0]);
     result r = look_up(&w, "mail.example");
     assert_result(&r, EHLO_DNS_FOUND, "2001:db8::1 192.0.2.1", "refused port");
+    mx_result mx = look_up_mx(&w, "mail.example");
+    assert_mx(&mx, EHLO_DNS_FOUND, "1 mx.mail.example ", "refused port");
     close_world(&w);
 }
 
@@ -803,11 +1016,14 @@ static void without_descriptors_a_look_up_fails_later(void **state)
     struct rlimit none = { .rlim_cur = (rlim_t)next, .rlim_max = usual.rlim_max };
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     result r = look_up(&w, "mail.example");
+    mx_result mx = look_up_mx(&w, "mail.example");
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
     assert_result(&r, EHLO_DNS_FAILED, "", "no descriptors");
+    assert_mx(&mx, EHLO_DNS_FAILED, "", "no descriptors");
     close_world(&w);
 }
 
+/* [C118] */
 static void that_there_is_nothing_is_final(void **state)
 {
     static const act finals[] = { ACT_NODATA, ACT_NXDOMAIN };
@@ -815,11 +1031,14 @@ static void that_there_is_nothing_is_final(void **state)
     for (size_t i = 0; i < COUNT(finals); i++) {
         world w;
         open_world(&w, 2, AF_INET);
-        w.servers[0].acts[OF_A] = w.servers[0].acts[OF_AAAA] = finals[i];
+        ehlo_dns_status status = finals[i] == ACT_NODATA ? EHLO_DNS_NODATA : EHLO_DNS_NXDOMAIN;
+        for (int kind = 0; kind < KINDS; kind++) w.servers[0].acts[kind] = finals[i];
         open_resolver(&w, LONG_MS, 3, "");
         result r = look_up(&w, "mail.example");
-        assert_result(&r, finals[i] == ACT_NODATA ? EHLO_DNS_NODATA : EHLO_DNS_NXDOMAIN, "", "final");
-        assert_int_equal(w.servers[0].seen, 2);
+        assert_result(&r, status, "", "final");
+        mx_result mx = look_up_mx(&w, "mail.example");
+        assert_mx(&mx, status, "", "final");
+        assert_int_equal(w.servers[0].seen, 3);
         assert_int_equal(w.servers[1].seen, 0);
         close_world(&w);
     }
@@ -915,6 +1134,27 @@ static void what_is_not_there_may_be_said_by_tcp_too(void **state)
     result r = look_up(&w, "mail.example");
     assert_result(&r, EHLO_DNS_NODATA, "", "by TCP");
     close_world(&w);
+}
+
+/* Some servers send whatever there is: up to as much as a datagram takes. */
+static void a_datagram_of_more_than_512_octets_is_taken(void **state)
+{
+    static const unsigned sizes[] = { 40, 250, 3000, 3442 };
+    (void)state;
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        world w;
+        open_world(&w, 1, AF_INET);
+        server_close_tcp(&w.servers[0]);
+        w.servers[0].counts[OF_MX] = w.servers[0].counts[OF_A] = sizes[i];
+        open_resolver(&w, LONG_MS, 1, "");
+        mx_result mx = look_up_mx(&w, "mail.example");
+        assert_int_equal(mx.status, EHLO_DNS_FOUND);
+        assert_int_equal(mx.count, sizes[i]);
+        result r = look_up(&w, "mail.example");
+        assert_int_equal(r.n, 17);
+        assert_int_equal(w.servers[0].asked[OF_MX] + w.servers[0].asked[OF_A], 2);
+        close_world(&w);
+    }
 }
 
 /* -- what is known at once -------------------------------------------------------------------------- */
@@ -1047,6 +1287,408 @@ static void no_name_is_no_look_up(void **state)
     close_world(&w);
 }
 
+/* -- MX --------------------------------------------------------------------------------------------- */
+
+typedef struct mx_case {
+    const char *name;
+    act acts[SERVERS_MAX];
+    ehlo_dns_status status;
+    const char *list;
+} mx_case;
+
+static const mx_case mx_cases[] = {
+    { "found", { ACT_FOUND, ACT_NXDOMAIN }, EHLO_DNS_FOUND, "1 mx.mail.example 2 mx.mail.example " },
+    { "no data", { ACT_NODATA, ACT_FOUND }, EHLO_DNS_NODATA, "" },
+    { "no name", { ACT_NXDOMAIN, ACT_FOUND }, EHLO_DNS_NXDOMAIN, "" },
+    { "fails, no name", { ACT_SERVFAIL, ACT_NXDOMAIN }, EHLO_DNS_NXDOMAIN, "" },
+    { "silent, no data", { ACT_SILENT, ACT_NODATA }, EHLO_DNS_NODATA, "" },
+    { "both fail", { ACT_SERVFAIL, ACT_SERVFAIL }, EHLO_DNS_FAILED, "" },
+    { "both refuse", { ACT_REFUSED, ACT_REFUSED }, EHLO_DNS_FAILED, "" },
+    { "both cannot", { ACT_NOTIMP, ACT_NOTIMP }, EHLO_DNS_FAILED, "" },
+    { "both send us elsewhere", { ACT_REFERRAL, ACT_REFERRAL }, EHLO_DNS_FAILED, "" },
+    { "both lame", { ACT_LAME, ACT_LAME }, EHLO_DNS_FAILED, "" },
+    { "both silent", { ACT_SILENT, ACT_SILENT }, EHLO_DNS_FAILED, "" },
+    { "both broken", { ACT_BROKEN, ACT_BROKEN }, EHLO_DNS_FAILED, "" },
+    { "fails, silent", { ACT_SERVFAIL, ACT_SILENT }, EHLO_DNS_FAILED, "" },
+    { "silent, fails", { ACT_SILENT, ACT_REFUSED }, EHLO_DNS_FAILED, "" },
+    { "by TCP", { ACT_TRUNCATED, ACT_NXDOMAIN }, EHLO_DNS_FOUND, "1 mx.mail.example 2 mx.mail.example " },
+};
+
+/* [C118] */
+static void only_what_a_server_said_is_told_of_a_domain(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(mx_cases); i++) {
+        const mx_case *c = &mx_cases[i];
+        world w;
+        open_world(&w, 2, AF_INET);
+        for (int k = 0; k < 2; k++) w.servers[k].acts[OF_MX] = c->acts[k];
+        w.servers[0].counts[OF_MX] = w.servers[1].counts[OF_MX] = 2;
+        open_resolver(&w, LONG_MS, 2, "192.0.2.7 mail.example\n");
+        hurried = &w;
+        mx_result r = look_up_mx(&w, "mail.example");
+        hurried = NULL;
+        assert_mx(&r, c->status, c->list, c->name);
+        assert_int_equal(w.servers[0].asked[OF_A] + w.servers[0].asked[OF_AAAA], 0);
+        for (int k = 0; k < 2 && c->status == EHLO_DNS_FAILED; k++) assert_int_equal(w.servers[k].asked[OF_MX], 2);
+        close_world(&w);
+    }
+}
+
+/* RFC 6761 6.3 */
+static void localhost_has_no_exchangers_and_nobody_is_asked(void **state)
+{
+    static const char *const names[] = { "localhost", "LocalHost.", "a.localhost" };
+    world w;
+    mx_result dropped = { 0 };
+    (void)state;
+    open_world(&w, 1, AF_INET);
+    open_resolver(&w, LONG_MS, 1, "192.0.2.7 localhost\n");
+    for (size_t i = 0; i < COUNT(names); i++) {
+        mx_result r = look_up_mx(&w, names[i]);
+        assert_mx(&r, EHLO_DNS_NODATA, "", names[i]);
+        ehlo_lookup_cancel(start_mx(&w, names[i], &dropped));
+    }
+    assert_int_equal(w.servers[0].seen, 0);
+    mx_result r = look_up_mx(&w, "notlocalhost");
+    assert_mx(&r, EHLO_DNS_FOUND, "1 mx.notlocalhost ", "notlocalhost");
+    assert_int_equal(dropped.calls, 0);
+    close_world(&w);
+}
+
+static void no_domain_is_no_look_up_of_exchangers(void **state)
+{
+    world w;
+    mx_result r = { 0 };
+    (void)state;
+    open_world(&w, 1, AF_INET);
+    open_resolver(&w, LONG_MS, 1, hosts);
+    for (size_t i = 0; i < COUNT(bad_names); i++) {
+        ehlo_str name = guarded(bad_names[i]);
+        ehlo_lookup *lookup = (ehlo_lookup *)&w;
+        assert_int_equal(ehlo_resolve_mx(w.resolver, name, on_mx, &r, &lookup), EHLO_ERR_ARG);
+        assert_ptr_equal(lookup, &w);
+        unguard(name);
+    }
+    assert_int_equal(ehlo_resolve_mx(w.resolver, ehlo_str_from("[192.0.2.1]"), on_mx, &r, NULL), EHLO_ERR_ARG);
+    for (int i = 0; i < 8; i++) drive(&w);
+    assert_int_equal(r.calls + w.servers[0].seen, 0);
+    close_world(&w);
+}
+
+static void look_ups_of_both_kinds_run_at_once(void **state)
+{
+    enum { MANY = 50 };
+    static mx_result mx[MANY];
+    static result r[MANY];
+    world w;
+    (void)state;
+    memset(mx, 0, sizeof mx);
+    memset(r, 0, sizeof r);
+    open_world(&w, 1, AF_INET);
+    open_resolver(&w, LONG_MS, 1, "");
+    for (int i = 0; i < MANY; i++) {
+        start_mx(&w, "mail.example", &mx[i]);
+        start(&w, "mail.example", &r[i]);
+    }
+    for (int i = 0; i < MANY; i++) DRIVE_UNTIL(&w, mx[i].calls + r[i].calls == 2);
+    for (int i = 0; i < MANY; i++) {
+        assert_mx(&mx[i], EHLO_DNS_FOUND, "1 mx.mail.example ", "one of many");
+        assert_result(&r[i], EHLO_DNS_FOUND, "2001:db8::1 192.0.2.1", "one of many");
+    }
+    close_world(&w);
+}
+
+/* -- aliases ---------------------------------------------------------------------------------------- */
+
+static const zone_record aliases[] = {
+    { "a.example", EHLO_DNS_CNAME, 0, "b.example" },
+    { "b.example", EHLO_DNS_CNAME, 0, "c.example" },
+    { "c.example", EHLO_DNS_MX, 10, "mx.example" },
+    { "c.example", EHLO_DNS_A, 3, NULL },
+    { "c.example", EHLO_DNS_AAAA, 4, NULL },
+    { "lost.example", EHLO_DNS_CNAME, 0, "gone.example" },
+    { "bare.example", EHLO_DNS_CNAME, 0, "empty.example" },
+    { "empty.example", 16, 0, NULL },
+    { "root.example", 16, 0, NULL },
+    { "self.example", EHLO_DNS_CNAME, 0, "self.example" },
+    { "ping.example", EHLO_DNS_CNAME, 0, "pong.example" },
+    { "pong.example", EHLO_DNS_CNAME, 0, "ping.example" },
+    { "n0", EHLO_DNS_CNAME, 0, "n1" },
+    { "n1", EHLO_DNS_CNAME, 0, "n2" },
+    { "n2", EHLO_DNS_CNAME, 0, "n3" },
+    { "n3", EHLO_DNS_CNAME, 0, "n4" },
+    { "n4", EHLO_DNS_CNAME, 0, "n5" },
+    { "n5", EHLO_DNS_CNAME, 0, "n6" },
+    { "n6", EHLO_DNS_CNAME, 0, "n7" },
+    { "n7", EHLO_DNS_CNAME, 0, "n8" },
+    { "n8", EHLO_DNS_CNAME, 0, "n9" },
+    { "n9", EHLO_DNS_CNAME, 0, "n10" },
+    { "n10", EHLO_DNS_CNAME, 0, "c.example" },
+    { NULL, 0, 0, NULL },
+};
+
+typedef struct alias_case {
+    const char *name;
+    ehlo_dns_status status;
+    unsigned aliases;
+    const char *list;
+    const char *addresses;
+} alias_case;
+
+static const alias_case alias_cases[] = {
+    { "c.example", EHLO_DNS_FOUND, 0, "10 mx.example ", "2001:db8::4 192.0.2.3" },
+    { "b.example", EHLO_DNS_FOUND, 1, "10 mx.example ", "2001:db8::4 192.0.2.3" },
+    { "a.example", EHLO_DNS_FOUND, 2, "10 mx.example ", "2001:db8::4 192.0.2.3" },
+    { "n1", EHLO_DNS_FOUND, 10, "10 mx.example ", "2001:db8::4 192.0.2.3" },
+    { "n0", EHLO_DNS_FAILED, 0, "", "" },
+    { "lost.example", EHLO_DNS_NXDOMAIN, 1, "", "" },
+    { "bare.example", EHLO_DNS_NODATA, 1, "", "" },
+    { "self.example", EHLO_DNS_FAILED, 0, "", "" },
+    { "ping.example", EHLO_DNS_FAILED, 0, "", "" },
+};
+
+/* [C117] [Q06] */
+static void aliases_are_followed_whoever_has_to_do_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(alias_cases); i++) {
+        const alias_case *c = &alias_cases[i / 2];
+        world w;
+        open_world(&w, 1, AF_INET);
+        w.servers[0].zone = aliases;
+        w.servers[0].follows = i % 2 == 0;
+        open_resolver(&w, LONG_MS, 1, "");
+        mx_result mx = look_up_mx(&w, c->name);
+        assert_mx(&mx, c->status, c->list, c->name);
+        assert_int_equal(mx.aliases, c->aliases);
+        unsigned asked = w.servers[0].asked[OF_MX];
+        if (w.servers[0].follows)
+            assert_int_equal(asked, c->status == EHLO_DNS_NODATA && c->aliases > 0 ? 2 : 1);
+        else
+            assert_int_equal(asked, c->status == EHLO_DNS_FAILED ? asked : c->aliases + 1);
+        assert_true(asked <= 11);
+        result r = look_up(&w, c->name);
+        assert_result(&r, c->status, c->addresses, c->name);
+        close_world(&w);
+    }
+}
+
+static void add_alias_to_the_root(dns_message *m)
+{
+    dns_add_fields(m, "root.example", EHLO_DNS_CNAME, 60, 1);
+    dns_add(m, "", 1);
+}
+
+/* There is nobody to be asked for it. */
+static void an_alias_to_the_root_leads_to_nothing(void **state)
+{
+    world w;
+    (void)state;
+    open_world(&w, 1, AF_INET);
+    w.servers[0].zone = aliases;
+    w.servers[0].spoil = add_alias_to_the_root;
+    open_resolver(&w, LONG_MS, 1, "");
+    mx_result mx = look_up_mx(&w, "root.example");
+    assert_mx(&mx, EHLO_DNS_NODATA, "", "root");
+    assert_int_equal(w.servers[0].asked[OF_MX], 1);
+    close_world(&w);
+}
+
+/* The first server has the alias alone; what it leads to the second one knows. */
+static void the_target_of_an_alias_may_be_known_to_another_server(void **state)
+{
+    static const zone_record begin[] = {
+        { "a.example", EHLO_DNS_CNAME, 0, "b.example" },
+        { NULL, 0, 0, NULL },
+    };
+    (void)state;
+    for (int end = 0; end < 2; end++) {
+        world w;
+        open_world(&w, 2, AF_INET);
+        w.servers[0].zone = begin;
+        w.servers[1].zone = aliases;
+        w.servers[1].follows = 1;
+        open_resolver(&w, LONG_MS, 1, "");
+        mx_result mx = { 0 };
+        start_mx(&w, "a.example", &mx);
+        DRIVE_UNTIL(&w, w.servers[0].asked[OF_MX] == 1);
+        w.servers[0].acts[OF_MX] = ACT_REFUSED;
+        if (end) w.servers[1].acts[OF_MX] = ACT_SERVFAIL;
+        DRIVE_UNTIL(&w, mx.calls > 0);
+        if (end)
+            assert_mx(&mx, EHLO_DNS_FAILED, "", "nobody knows the target");
+        else
+            assert_mx(&mx, EHLO_DNS_FOUND, "10 mx.example ", "the second one knows it");
+        assert_int_equal(mx.aliases, end ? 0 : 2);
+        assert_int_equal(w.servers[0].asked[OF_MX], 2);
+        assert_int_equal(w.servers[1].asked[OF_MX], 1);
+        close_world(&w);
+    }
+}
+
+/* -- hostile zones ---------------------------------------------------------------------------------- */
+
+static void add_foreign(dns_message *m)
+{
+    dns_add_mx(m, "evil.example", 0, "mx.evil.example");
+    dns_add_mx(m, "example", 0, "mx.evil.example");
+    dns_add_fields(m, "a.example", 16, 60, 1);
+    dns_add(m, "", 1);
+}
+
+static void add_of_other_class(dns_message *m)
+{
+    size_t at = m->len;
+    dns_add_mx(m, "a.example", 0, "mx.evil.example");
+    m->bytes[at + 14] = 3;
+}
+
+static void cut_by_two(dns_message *m)
+{
+    m->len -= 2;
+}
+
+/* Preference and no more; behind it lie octets that are not its own. */
+static void add_short(dns_message *m)
+{
+    dns_add_fields(m, "a.example", EHLO_DNS_MX, 60, 2);
+    dns_add(m, "\0\0", 2);
+}
+
+static void add_half(dns_message *m)
+{
+    dns_add_fields(m, "a.example", EHLO_DNS_MX, 60, 1);
+    dns_add(m, "", 1);
+}
+
+static void add_loop(dns_message *m)
+{
+    dns_add_fields(m, "a.example", EHLO_DNS_MX, 60, 4);
+    unsigned at = (unsigned)m->len + 2;
+    dns_add_u16(m, 0);
+    dns_add_u16(m, 0xC000U | at);
+}
+
+/* A target with a NUL in it, and one with what no host name has. */
+static void add_no_names(dns_message *m)
+{
+    dns_add_fields(m, "a.example", EHLO_DNS_MX, 60, 7);
+    dns_add(m,
+            "\0\x05\x03"
+            "a\0b\0",
+            7);
+    dns_add_fields(m, "a.example", EHLO_DNS_MX, 60, 9);
+    dns_add(m,
+            "\0\x06\x05"
+            "a\r\nb \0",
+            9);
+}
+
+static void claim_more(dns_message *m)
+{
+    m->bytes[7]++;
+}
+
+typedef struct hostile_case {
+    const char *name;
+    zone_record records[4];
+    void (*spoil)(dns_message *message);
+    ehlo_dns_status status;
+    const char *list;
+} hostile_case;
+
+#define MX_OF_A(preference, target)                                                                                    \
+    {                                                                                                                  \
+        "a.example", EHLO_DNS_MX, preference, target                                                                   \
+    }
+
+static const hostile_case hostiles[] = {
+    { "nothing odd", { MX_OF_A(10, "mx.example") }, NULL, EHLO_DNS_FOUND, "10 mx.example " },
+    { "equal", { MX_OF_A(5, "b.example"), MX_OF_A(5, "c.example") }, NULL, EHLO_DNS_FOUND, "5 b.example 5 c.example " },
+    { "null MX", { MX_OF_A(0, "") }, NULL, EHLO_DNS_FOUND, "0 . " },
+    { "null MX and more", { MX_OF_A(0, ""), MX_OF_A(9, "b.example") }, NULL, EHLO_DNS_FOUND, "0 . 9 b.example " },
+    { "a literal", { MX_OF_A(1, "192.0.2.1") }, NULL, EHLO_DNS_FOUND, "1 192.0.2.1 " },
+    { "records of others", { MX_OF_A(10, "mx.example") }, add_foreign, EHLO_DNS_FOUND, "10 mx.example " },
+    { "records of others alone", { { "a.example", 16, 0, NULL } }, add_foreign, EHLO_DNS_NODATA, "" },
+    { "another class", { MX_OF_A(10, "mx.example") }, add_of_other_class, EHLO_DNS_FOUND, "10 mx.example " },
+    { "no names", { MX_OF_A(10, "mx.example") }, add_no_names, EHLO_DNS_FOUND, "10 mx.example 5 ? 6 ? " },
+    { "cut", { MX_OF_A(10, "mx.example") }, cut_by_two, EHLO_DNS_FAILED, "" },
+    { "a record without a name", { MX_OF_A(10, "mx.example") }, add_short, EHLO_DNS_FAILED, "" },
+    { "a record of one octet", { MX_OF_A(10, "mx.example") }, add_half, EHLO_DNS_FAILED, "" },
+    { "a name in a loop", { MX_OF_A(10, "mx.example") }, add_loop, EHLO_DNS_FAILED, "" },
+    { "more claimed than is there", { MX_OF_A(10, "mx.example") }, claim_more, EHLO_DNS_FAILED, "" },
+};
+
+/* [C121] [C122] [Q06] However it comes: by UDP, or by TCP. */
+static void odd_and_hostile_exchangers_are_told_as_they_are_or_not_at_all(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(hostiles); i++) {
+        const hostile_case *c = &hostiles[i / 2];
+        world w;
+        open_world(&w, 1, AF_INET);
+        w.servers[0].zone = c->records;
+        w.servers[0].spoil = c->spoil;
+        if (i % 2) w.servers[0].datagram_max = 0;
+        open_resolver(&w, LONG_MS, 2, "");
+        mx_result r = look_up_mx(&w, "a.example");
+        assert_mx(&r, c->status, c->list, c->name);
+        unsigned asked = c->status == EHLO_DNS_FAILED ? 2 : 1;
+        assert_int_equal(w.servers[0].asked[OF_MX], asked);
+        assert_int_equal(w.servers[0].streamed[OF_MX], i % 2 ? asked : 0);
+        close_world(&w);
+    }
+}
+
+/* [Q06] Too many for a datagram, unless the server does not mind. */
+static void five_hundred_exchangers_are_told(void **state)
+{
+    enum { MANY = 500 };
+    static zone_record zone[MANY + 1];
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) zone[i] = (zone_record)MX_OF_A(i, "mx.example");
+    for (int by_udp = 0; by_udp < 2; by_udp++) {
+        world w;
+        open_world(&w, 1, AF_INET);
+        w.servers[0].zone = zone;
+        w.servers[0].piece = 1000;
+        if (by_udp) w.servers[0].datagram_max = EHLO_DNS_MESSAGE_MAX;
+        open_resolver(&w, LONG_MS, 1, "");
+        mx_result r = look_up_mx(&w, "a.example");
+        assert_int_equal(r.status, EHLO_DNS_FOUND);
+        assert_int_equal(r.count, MANY);
+        assert_int_equal(w.servers[0].streamed[OF_MX], !by_udp);
+        close_world(&w);
+    }
+}
+
+/* Pads with records of others until not an octet more fits. */
+static void fill_up(dns_message *m)
+{
+    while (EHLO_DNS_MESSAGE_MAX - m->len >= 60) dns_add_mx(m, "evil.example", 0, "mx.evil.example");
+    size_t rest = EHLO_DNS_MESSAGE_MAX - m->len - 11;
+    dns_add_fields(m, "", 16, 60, rest);
+    while (m->len < EHLO_DNS_MESSAGE_MAX) dns_add(m, "", 1);
+}
+
+/* [Q06] */
+static void an_answer_of_64_kilobytes_is_read(void **state)
+{
+    static const zone_record zone[] = { MX_OF_A(10, "mx.example"), { NULL, 0, 0, NULL } };
+    world w;
+    (void)state;
+    open_world(&w, 1, AF_INET);
+    w.servers[0].zone = zone;
+    w.servers[0].spoil = fill_up;
+    w.servers[0].piece = 10000;
+    open_resolver(&w, LONG_MS, 1, "");
+    mx_result r = look_up_mx(&w, "a.example");
+    assert_mx(&r, EHLO_DNS_FOUND, "10 mx.example ", "64 KiB");
+    assert_int_equal(w.servers[0].streams[0].out_len, 2 + EHLO_DNS_MESSAGE_MAX);
+    close_world(&w);
+}
+
 /* -- the end ---------------------------------------------------------------------------------------- */
 
 static void what_was_cancelled_is_never_told(void **state)
@@ -1074,6 +1716,13 @@ static void what_was_cancelled_is_never_told(void **state)
     ehlo_lookup_cancel(lookup);
     for (int i = 0; i < 8; i++) drive(&w);
     assert_int_equal(answered.calls + asked.calls + half.calls + known.calls, 0);
+    mx_result mx = { 0 };
+    w.servers[0].acts[OF_MX] = ACT_TRUNCATED;
+    lookup = start_mx(&w, "mail.example", &mx);
+    DRIVE_UNTIL(&w, w.servers[0].seen == 7 && w.servers[0].streams[0].in_len > 5);
+    ehlo_lookup_cancel(lookup);
+    for (int i = 0; i < 8; i++) drive(&w);
+    assert_int_equal(mx.calls, 0);
     close_world(&w);
 }
 
@@ -1097,10 +1746,50 @@ static void a_look_up_may_be_cancelled_from_inside_another(void **state)
     }
 }
 
+static void look_ups_of_both_kinds_may_cancel_each_other(void **state)
+{
+    world w;
+    result r = { 0 };
+    mx_result mx = { 0 };
+    (void)state;
+    open_world(&w, 1, AF_INET);
+    w.servers[0].acts[OF_AAAA] = ACT_NODATA;
+    open_resolver(&w, LONG_MS, 1, "");
+    mx.cancel = start(&w, "mail.example", &r);
+    r.cancel = start_mx(&w, "mail.example", &mx);
+    DRIVE_UNTIL(&w, r.calls + mx.calls > 0);
+    for (int k = 0; k < 8; k++) drive(&w);
+    assert_int_equal(r.calls + mx.calls, 1);
+    close_world(&w);
+}
+
+static void the_resolver_may_go_from_inside_a_look_up_of_exchangers(void **state)
+{
+    (void)state;
+    for (int by_tcp = 0; by_tcp < 2; by_tcp++) {
+        world w;
+        mx_result mx[2] = { { 0 } };
+        result r = { 0 };
+        open_world(&w, 1, AF_INET);
+        if (by_tcp) w.servers[0].acts[OF_MX] = ACT_TRUNCATED;
+        open_resolver(&w, LONG_MS, 1, "");
+        mx[0].freed = mx[1].freed = r.freed = w.resolver;
+        start_mx(&w, "mail.example", &mx[0]);
+        start(&w, "mail.example", &r);
+        start_mx(&w, "other.example", &mx[1]);
+        w.resolver = NULL;
+        DRIVE_UNTIL(&w, mx[0].calls + mx[1].calls + r.calls > 0);
+        for (int k = 0; k < 8; k++) drive(&w);
+        assert_int_equal(mx[0].calls + mx[1].calls + r.calls, 1);
+        close_world(&w);
+    }
+}
+
 static void the_resolver_may_go_while_look_ups_run(void **state)
 {
     world w;
     result r[4] = { { 0 } };
+    mx_result mx = { 0 };
     (void)state;
     open_world(&w, 1, AF_INET);
     w.servers[0].acts[OF_A] = ACT_TRUNCATED;
@@ -1112,11 +1801,13 @@ static void the_resolver_may_go_while_look_ups_run(void **state)
     start(&w, "mail.example", &r[1]);
     start(&w, "192.0.2.1", &r[2]);
     start(&w, "mail.example", &r[3]);
+    start_mx(&w, "mail.example", &mx);
     ehlo_resolver_free(w.resolver);
     w.resolver = NULL;
     for (int i = 0; i < 8; i++) drive(&w);
     assert_int_equal(ehlo_loop_timeout(w.loop), -1);
     for (int i = 0; i < 4; i++) assert_int_equal(r[i].calls, 0);
+    assert_int_equal(mx.calls, 0);
     close_world(&w);
 }
 
@@ -1387,12 +2078,25 @@ int main(void)
         cmocka_unit_test(a_server_that_wakes_up_in_the_second_round_is_heard),
         cmocka_unit_test(what_did_not_fit_comes_by_tcp_however_it_is_cut),
         cmocka_unit_test(what_is_not_there_may_be_said_by_tcp_too),
+        cmocka_unit_test(a_datagram_of_more_than_512_octets_is_taken),
         cmocka_unit_test(addresses_localhost_and_hosts_are_known_without_asking),
         cmocka_unit_test(what_is_nearly_known_is_asked_for),
         cmocka_unit_test(the_longest_name_is_asked_for_with_and_without_its_dot),
         cmocka_unit_test(no_name_is_no_look_up),
+        cmocka_unit_test(only_what_a_server_said_is_told_of_a_domain),
+        cmocka_unit_test(localhost_has_no_exchangers_and_nobody_is_asked),
+        cmocka_unit_test(no_domain_is_no_look_up_of_exchangers),
+        cmocka_unit_test(look_ups_of_both_kinds_run_at_once),
+        cmocka_unit_test(aliases_are_followed_whoever_has_to_do_it),
+        cmocka_unit_test(an_alias_to_the_root_leads_to_nothing),
+        cmocka_unit_test(the_target_of_an_alias_may_be_known_to_another_server),
+        cmocka_unit_test(odd_and_hostile_exchangers_are_told_as_they_are_or_not_at_all),
+        cmocka_unit_test(five_hundred_exchangers_are_told),
+        cmocka_unit_test(an_answer_of_64_kilobytes_is_read),
         cmocka_unit_test(what_was_cancelled_is_never_told),
         cmocka_unit_test(a_look_up_may_be_cancelled_from_inside_another),
+        cmocka_unit_test(look_ups_of_both_kinds_may_cancel_each_other),
+        cmocka_unit_test(the_resolver_may_go_from_inside_a_look_up_of_exchangers),
         cmocka_unit_test(the_resolver_may_go_while_look_ups_run),
         cmocka_unit_test(the_resolver_may_go_from_inside_a_look_up),
         cmocka_unit_test(many_look_ups_run_at_once),

@@ -1417,7 +1417,7 @@ static void what_needs_an_engine_is_refused_without_one(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         world w;
         world_open(&w, 0);
-        const ehlo_host host = { ehlo_str_from("127.0.0.1"), w.address.port };
+        const ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = w.address.port };
         const ehlo_connect_config cfg = { .hosts = &host,
                                           .nhosts = 1,
                                           .client = &plain_client,
@@ -1450,7 +1450,7 @@ static void only_what_is_verified_is_asked_to_be(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         world w;
         world_open(&w, cases[i].tls == EHLO_TLS_WRAPPED);
-        const ehlo_host host = { ehlo_str_from("localhost"), w.address.port };
+        const ehlo_host host = { .name = ehlo_str_from("localhost"), .port = w.address.port };
         const ehlo_connect_config cfg = { .hosts = &host,
                                           .nhosts = 1,
                                           .local = loopback(0),
@@ -1482,7 +1482,8 @@ static void a_port_that_is_not_said_is_the_customary_one(void **state)
     ehlo_credentials credentials = { .user = ehlo_str_from("user"), .password = ehlo_str_from("secret") };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const ehlo_host host = { ehlo_str_from("127.93.71.17"), 0 }; /* where nobody listens, most likely */
+        const ehlo_host host = { .name = ehlo_str_from("127.93.71.17"),
+                                 .port = 0 }; /* where nobody listens, most likely */
         world w;
         world_open(&w, 0);
         w.client_plan.fail_at = 1;
@@ -1508,7 +1509,7 @@ static void note_failed(ehlo_loop *loop, const ehlo_failure *failure, void *user
 
 static int send_to(world *w, ehlo_tls_policy tls, ehlo_stage *stage)
 {
-    const ehlo_host host = { ehlo_str_from("127.0.0.1"), w->address.port };
+    const ehlo_host host = { .name = ehlo_str_from("127.0.0.1"), .port = w->address.port };
     ehlo_recipient rcpt = { .to = ehlo_str_from("b@example.net") };
     const ehlo_connect_config cfg = {
         .hosts = &host, .nhosts = 1, .client = &plain_client, .tls = (uint8_t)tls, .tls_engine = &w->client_engine

@@ -474,7 +474,7 @@ static void begin_sending(world *w, sender *a, const char *name, ehlo_connect_co
     static const ehlo_connect_callbacks callbacks = { .on_ready = on_ready,
                                                       .on_failed = on_failed,
                                                       .on_closed = on_closed };
-    const ehlo_host host = { ehlo_str_from(name), w->port };
+    const ehlo_host host = { .name = ehlo_str_from(name), .port = w->port };
     *a = (sender){ .silent = a->silent, .content = a->content };
     cfg.hosts = &host;
     cfg.nhosts = 1;

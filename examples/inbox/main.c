@@ -1,16 +1,14 @@
 /* inbox - a mail server that files what it accepts into maildirs, one folder per recipient. */
 #include "../program_tls.h"
 
+#include "log.h"
 #include "session.h"
-
-#include <unistd.h>
 
 enum {
     WORKERS = 8,  /* threads that sync: the disk gathers what they ask at the same time */
     CHECKERS = 2, /* threads that check passwords: no message waits behind those that somebody tries out */
     HANDSHAKE_MS = 60000,
-    GRACE_MS = 10000, /* for messages in flight when we are asked to end */
-    HOST_MAX = 256
+    GRACE_MS = 10000 /* for messages in flight when we are asked to end */
 };
 
 static const char help[] =
@@ -68,20 +66,11 @@ struct options {
 
 /* -- options ---------------------------------------------------------------------------------------- */
 
-static ehlo_str parse_domain(const char *option, const char *text)
-{
-    ehlo_str domain = ehlo_str_from(text);
-    if (ehlo_domain_parse(domain, 0, NULL, NULL, NULL) != EHLO_OK) {
-        program_usage_error("%s: \"%s\" is not a domain", option, text);
-    }
-    return domain;
-}
-
 static void add_domain(struct inbox *inbox, const char *text)
 {
     ehlo_str *domains = realloc(inbox->domains, (inbox->domain_count + 1) * sizeof *domains);
     if (domains == NULL) program_fail("%s", strerror(ENOMEM));
-    domains[inbox->domain_count++] = parse_domain("--domain", text);
+    domains[inbox->domain_count++] = program_parse_domain("--domain", text);
     inbox->domains = domains;
 }
 
@@ -166,18 +155,6 @@ static void parse_options(int argc, char **argv, struct options *o, struct inbox
     }
     if (o->listen == NULL) program_usage_error("--listen is required");
     if (o->maildir == NULL || o->maildir[0] == '\0') program_usage_error("--maildir is required");
-}
-
-/* As asked for, or this host's if it is one that may be said in a reply. */
-static ehlo_str choose_hostname(const struct options *o)
-{
-    static char host[HOST_MAX];
-    if (o->hostname != NULL) return parse_domain("--hostname", o->hostname);
-    if (gethostname(host, sizeof host - 1) == 0) {
-        ehlo_str name = ehlo_str_from(host);
-        if (ehlo_domain_parse(name, 0, NULL, NULL, NULL) == EHLO_OK) return name;
-    }
-    return ehlo_str_from("localhost");
 }
 
 /* -- TLS and AUTH ----------------------------------------------------------------------------------- */
@@ -324,8 +301,9 @@ int main(int argc, char **argv)
     o.max_connections = 20000;
     o.timeout_ms = 300000;
     program_begin(argv[0], help);
+    log_begin(program.name);
     parse_options(argc, argv, &o, &inbox);
-    inbox.hostname = choose_hostname(&o);
+    inbox.hostname = o.hostname != NULL ? program_parse_domain("--hostname", o.hostname) : program_hostname();
     secure(&o, &inbox);
     program_raise_descriptors();
     int error = maildir_open(&inbox.maildir, o.maildir, inbox.hostname.ptr);

@@ -5,6 +5,7 @@
 #include "session.h"
 
 #include "log.h"
+#include "reply.h"
 #include "trace.h"
 
 #include <errno.h>
@@ -34,29 +35,6 @@ struct transaction {
 static struct inbox *inbox_of(const ehlo_server *s)
 {
     return ehlo_conn_ctx(s);
-}
-
-/* -- replies ---------------------------------------------------------------------------------------- */
-
-static ehlo_reply make_reply(uint16_t code, uint16_t subject, uint16_t detail, const char *text)
-{
-    ehlo_reply r;
-    memset(&r, 0, sizeof r);
-    r.code = code;
-    r.enhanced[0] = (uint16_t)(code / 100);
-    r.enhanced[1] = subject;
-    r.enhanced[2] = detail;
-    r.text = ehlo_str_from(text);
-    return r;
-}
-
-/* Another try may succeed, whatever failed here. */
-static ehlo_reply failure_reply(int error)
-{
-    if (error == ENOSPC || error == EDQUOT || error == EFBIG)
-        return make_reply(452, 3, 1, "Insufficient system storage");
-    if (error == ENOMEM || error == EAGAIN) return make_reply(451, 3, 2, "Too busy, try again later");
-    return make_reply(451, 3, 0, "Message could not be stored, try again later");
 }
 
 /* -- transactions ----------------------------------------------------------------------------------- */
@@ -109,32 +87,17 @@ static void log_result(const struct transaction *t, int error)
              t->recipients, t->size, error == 0 ? "filed" : strerror(error));
 }
 
-/* "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty outside TLS. */
-static ehlo_str tls_text(ehlo_server *s, char *text, size_t size)
-{
-    const ehlo_tls_facts *facts = ehlo_server_tls_facts(s);
-    if (facts == NULL) return ehlo_str_make(NULL, 0);
-    snprintf(text, size, "%.*s %.*s", (int)facts->version.len, facts->version.ptr, (int)facts->cipher.len,
-             facts->cipher.ptr);
-    return ehlo_str_from(text);
-}
-
 /* RFC 5321 4.4: the trace fields lead. `for` names the recipient where that tells it to nobody else. */
 static int write_lead(ehlo_server *s, struct transaction *t, const struct session *session)
 {
     char lead[TRACE_LEAD_MAX];
-    char tls[128];
+    char tls[TRACE_TLS_MAX];
     size_t len = 0;
     ehlo_received received;
-    memset(&received, 0, sizeof received);
+    trace_session(s, &received, tls);
     received.hello = ehlo_str_from(session->hello);
-    received.remote = ehlo_server_peer(s)->remote;
-    received.by = inbox_of(s)->hostname;
-    received.with = ehlo_server_with(s);
-    received.tls = tls_text(s, tls, sizeof tls);
     received.id = ehlo_str_from(t->letter.id);
     if (t->recipients == 1 && strchr(t->recipient, '@') != NULL) received.recipient = ehlo_str_from(t->recipient);
-    received.time = (int64_t)time(NULL);
     if (trace_lead_write(ehlo_str_from(t->reverse_path), &received, lead, &len) != EHLO_OK) return EINVAL;
     return letter_write(&t->letter, lead, len);
 }
@@ -176,7 +139,7 @@ static void file_message(struct job *job)
     char text[MAILDIR_ID_MAX + 16];
     int error = letter_file(&t->letter);
     snprintf(text, sizeof text, "Filed as %s", t->letter.id);
-    ehlo_reply reply = error == 0 ? make_reply(250, 0, 0, text) : failure_reply(error);
+    ehlo_reply reply = error == 0 ? reply_make(250, 0, 0, text) : reply_failure(error);
     log_result(t, error);
     ehlo_loop_answer(t->loop, t->conn, t->token, &reply);
     transaction_free(t);
@@ -191,7 +154,7 @@ static int on_hello(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, e
     (void)token;
     char *name = copy_text(hello->name);
     if (name == NULL) {
-        *r = failure_reply(ENOMEM);
+        *r = reply_failure(ENOMEM);
         return EHLO_OK;
     }
     free(session->hello);
@@ -204,7 +167,7 @@ static int on_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo
     struct session *session = user;
     (void)token;
     session->transaction = transaction_new(inbox_of(s), mail->path.mailbox);
-    if (session->transaction == NULL) *r = failure_reply(ENOMEM);
+    if (session->transaction == NULL) *r = reply_failure(ENOMEM);
     return EHLO_OK;
 }
 
@@ -225,12 +188,12 @@ static int on_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo
     char mailbox[MAILBOX_NAME_MAX + 1];
     (void)token;
     if (!may_send_to(s, rcpt->path.domain)) {
-        *r = make_reply(550, 7, 1, "We do not relay");
+        *r = reply_make(550, 7, 1, "We do not relay");
     } else if (mailbox_name(&rcpt->path, mailbox) != 0) {
-        *r = make_reply(553, 1, 3, "Mailbox name too long");
+        *r = reply_make(553, 1, 3, "Mailbox name too long");
     } else {
         int error = transaction_address(session->transaction, &rcpt->path, mailbox);
-        if (error != 0) *r = failure_reply(error);
+        if (error != 0) *r = reply_failure(error);
     }
     return EHLO_OK;
 }
@@ -242,11 +205,10 @@ static int on_data(ehlo_server *s, ehlo_token token, ehlo_reply *r, void *user)
     (void)token;
     int error = letter_begin(&t->letter);
     if (error == 0 && !inbox_of(s)->raw) error = write_lead(s, t, session);
-    if (error != 0) *r = failure_reply(error);
+    if (error != 0) *r = reply_failure(error);
     return EHLO_OK;
 }
 
-/* RFC 5321 6.3: a message that has passed a hundred hosts goes round in circles. */
 static int on_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken, ehlo_reply *r, void *user)
 {
     struct session *session = user;
@@ -254,8 +216,8 @@ static int on_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken,
     int ended = t->header.ended;
     size_t header = ehlo_header_scan(&t->header, bytes, len);
     *taken = len;
-    if (t->header.received > TRACE_RECEIVED_LIMIT) {
-        *r = make_reply(554, 4, 6, "Too many Received fields: a mail loop");
+    if (t->header.received > EHLO_HOPS_MAX) {
+        *r = reply_mail_loop();
         return EHLO_REFUSE;
     }
     t->size += len;
@@ -264,7 +226,7 @@ static int on_body(ehlo_server *s, const char *bytes, size_t len, size_t *taken,
     int error = completes ? write_completed(s, t, bytes, len, header) : letter_write(&t->letter, bytes, len);
     if (error == 0) return EHLO_OK;
     log_result(t, error);
-    *r = failure_reply(error);
+    *r = reply_failure(error);
     return EHLO_REFUSE;
 }
 
@@ -282,7 +244,7 @@ static int on_message(ehlo_server *s, ehlo_token token, const ehlo_message *mess
     t->token = token;
     if (error == 0) error = workers_submit(inbox_of(s)->workers, &t->job);
     if (error == 0) return EHLO_LATER;
-    *r = failure_reply(error);
+    *r = reply_failure(error);
     transaction_free(t);
     return EHLO_OK;
 }
@@ -316,22 +278,10 @@ static void on_close(ehlo_server *s, int reason, ehlo_token pending, void *user)
     session->hello = NULL;
 }
 
-/* One line of the log for each line that was said. */
 static void on_trace(ehlo_server *s, int direction, ehlo_str bytes, int secret, void *user)
 {
-    char prefix[64];
     (void)user;
-    snprintf(prefix, sizeof prefix, "#%" PRIu64 " %s ", ehlo_conn_number(s), direction == EHLO_TRACE_IN ? "C:" : "S:");
-    if (secret && bytes.ptr == NULL) log_octets(prefix, "(secret)", 8);
-    for (size_t at = 0; bytes.ptr != NULL && at < bytes.len;) {
-        const char *line = bytes.ptr + at;
-        const char *end = memchr(line, '\n', bytes.len - at);
-        size_t len = end != NULL ? (size_t)(end - line) + 1 : bytes.len - at;
-        size_t shown = len;
-        while (shown > 0 && (line[shown - 1] == '\n' || line[shown - 1] == '\r')) shown--;
-        log_octets(prefix, line, shown);
-        at += len;
-    }
+    log_dialogue(ehlo_conn_number(s), direction == EHLO_TRACE_IN ? "C" : "S", bytes, secret);
 }
 
 ehlo_server_callbacks session_callbacks(int trace)

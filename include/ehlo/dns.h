@@ -18,8 +18,7 @@ extern "C" {
 
 #define EHLO_DNS_NAME_MAX 253      /* octets of a name as text, without a final dot */
 #define EHLO_DNS_QUERY_MAX 271     /* octets of the longest query */
-#define EHLO_DNS_UDP_MAX 512       /* octets of an answer by UDP (RFC 1035 2.3.4) */
-#define EHLO_DNS_MESSAGE_MAX 65535 /* octets of an answer by TCP, behind the two that tell its length */
+#define EHLO_DNS_MESSAGE_MAX 65535 /* octets of an answer. By UDP 512 (RFC 1035 2.3.4): not all servers keep to it */
 
 /* -- names ------------------------------------------------------------------------------------------ */
 
@@ -47,11 +46,11 @@ EHLO_API int ehlo_dns_query_write(uint16_t id, ehlo_str name, ehlo_dns_type type
 /* -- answer ----------------------------------------------------------------------------------------- */
 
 typedef enum ehlo_dns_status {
-    EHLO_DNS_FAILED = 0, /* the server could not tell (SERVFAIL, REFUSED...): for now. rcode says more */
+    EHLO_DNS_FAILED = 0, /* the server could not tell (SERVFAIL, REFUSED, a referral...): for now. rcode says more */
     EHLO_DNS_TRUNCATED,  /* it did not fit: ask again by TCP; nothing of it is told */
     EHLO_DNS_FOUND,      /* there are records of the type asked for */
-    EHLO_DNS_NODATA,     /* the name exists, without any */
-    EHLO_DNS_NXDOMAIN    /* the name does not exist */
+    EHLO_DNS_NODATA,     /* the name exists, without any; behind aliases: as far as was told: ask for canonical */
+    EHLO_DNS_NXDOMAIN    /* the name does not exist, or the last alias leads to none that does */
 } ehlo_dns_status;
 
 /* What was answered. It borrows the bytes it was parsed from: they stay until the last ehlo_dns_next. */
@@ -72,7 +71,7 @@ typedef struct ehlo_dns_answer {
 } ehlo_dns_answer;
 
 /* Reads what was received as the answer to that query. CNAME records in it are followed (but where CNAME was
- * asked for), ten at most. Only its answer section is read.
+ * asked for), ten at most. The authority section is looked at only to tell NODATA from a referral, and no further.
  * EHLO_ERR_STALE: it answers no such query (or nothing at all): wait for the one that does.
  * EHLO_ERR_SYNTAX: it does, but it is broken: a name or record that ends outside it or outside its own length,
  * a compression pointer that does not point backwards, aliases in a loop or to what is no name.

@@ -1,5 +1,5 @@
 /* ehlo/ehlo.h - everything that needs no operating system: values, grammar, DNS messages, body codec, server
- * session, client session, transaction.
+ * session, client session, transaction, delivery reports, relay policy.
  *
  * The event loop with its sockets and threads is apart, in <ehlo/net.h>: it needs POSIX, and libehlo-net
  * beside libehlo. */
@@ -15,5 +15,7 @@
 #include <ehlo/client.h>
 #include <ehlo/transaction.h>
 #include <ehlo/opening.h>
+#include <ehlo/dsn.h>
+#include <ehlo/relay.h>
 
 #endif

@@ -7,13 +7,15 @@
  * "from any thread". Sessions that a loop hosts are moved by these functions alone: after ehlo_server_answer or
  * ehlo_server_resume, called past the loop, it would not look at the session anew. POSIX.
  *
- * Order: service, loop, TLS, listeners, connections, resolver, sending, timers, from any thread, limits. */
+ * Order: service, loop, TLS, listeners, connections, resolver, sending, store, relay, timers, from any thread,
+ * limits. */
 #ifndef EHLO_NET_H
 #define EHLO_NET_H
 
 #include <ehlo/client.h>
 #include <ehlo/dns.h>
 #include <ehlo/opening.h>
+#include <ehlo/relay.h>
 #include <ehlo/server.h>
 #include <ehlo/transaction.h>
 
@@ -155,7 +157,10 @@ EHLO_API size_t ehlo_loop_connections(const ehlo_loop *loop);
 
 /* -- resolver --------------------------------------------------------------------------------------- */
 
-/* Asks recursive DNS servers over UDP, and over TCP what did not fit, without blocking its loop. It caches nothing. */
+/* Asks recursive DNS servers over UDP, and over TCP what did not fit, without blocking its loop. A server that is silent,
+ * cannot tell, or talks nonsense is passed over for the next one; where no server of any round could tell, the status is
+ * FAILED: NODATA and NXDOMAIN are what a server has said. Aliases are followed, ten at most: also where a server answers
+ * with no more than the alias. It caches nothing. */
 typedef struct ehlo_resolver ehlo_resolver;
 typedef struct ehlo_lookup ehlo_lookup;
 
@@ -192,21 +197,23 @@ typedef void (*ehlo_on_addresses)(ehlo_loop *loop, ehlo_dns_status status, const
  * EHLO_ERR_MEMORY. */
 EHLO_API int ehlo_resolve(ehlo_resolver *resolver, ehlo_str host, ehlo_on_addresses fn, void *arg,
                           ehlo_lookup **lookup);
+/* The MX records of a domain, as ehlo_mx_plan reads them, with the aliases that lead to them followed: status is FOUND,
+ * NODATA, NXDOMAIN, or FAILED where no server could tell (it is zero then). The answer lives for the call. */
+typedef void (*ehlo_on_mx)(ehlo_loop *loop, ehlo_dns_answer *answer, void *arg);
+
+/* Looks up MX of domain, a name; otherwise as ehlo_resolve. Files are not asked; localhost has none. */
+EHLO_API int ehlo_resolve_mx(ehlo_resolver *resolver, ehlo_str domain, ehlo_on_mx fn, void *arg, ehlo_lookup **lookup);
+
 /* No more; fn is not called. From anywhere on the loop's thread, the functions of other look-ups among it. */
 EHLO_API void ehlo_lookup_cancel(ehlo_lookup *lookup);
 
 /* -- sending ---------------------------------------------------------------------------------------- */
 
-/* Where mail may go. */
-typedef struct ehlo_host {
-    ehlo_str name; /* a name, or an address as text or literal */
-    uint16_t port; /* 0: 25, with WRAPPED 465, with credentials 587; with LMTP it has to be said */
-} ehlo_host;
-
 /* How to reach a server. Zero members mean the default. All of it is copied. */
 typedef struct ehlo_connect_config {
     /* Tried in order, each with its addresses in turn, until one greets, takes our hello, and goes along with the
-     * policy below. A 5yz to AUTH ends it at once: what is wrong with the credentials is so everywhere. Required. */
+     * policy below. A 5yz to AUTH ends it at once: what is wrong with the credentials is so everywhere. Their port 0
+     * is 25, with WRAPPED 465, with credentials 587; with LMTP it has to be said. Required. */
     const ehlo_host *hosts;
     size_t nhosts;
     /* Settings of the session; without a lender, it is the loop's. Required. EHLO_CLIENT_LMTP and port 25 is
@@ -290,6 +297,158 @@ EHLO_API int ehlo_send_sized(const ehlo_connect_config *cfg, size_t cfg_size, co
                              size_t resolver_size, const ehlo_envelope *envelope, size_t envelope_size,
                              size_t recipient_size, const ehlo_transaction_callbacks *callbacks, size_t callbacks_size,
                              void (*on_failed)(ehlo_loop *loop, const ehlo_failure *failure, void *user), void *user);
+
+/* -- store ------------------------------------------------------------------------------------------ */
+
+/* One piece of work that waits for a loop. Private. */
+typedef struct ehlo_item {
+    struct ehlo_item *next;
+    void (*run)(ehlo_loop *loop, struct ehlo_item *item);
+} ehlo_item;
+
+/* One call of a store whose answer comes later: in the caller's memory, which stays until fn has run. */
+typedef struct ehlo_pending {
+    ehlo_item item;  /* private */
+    int result;      /* private */
+    ehlo_loop *loop; /* set it, and fn, before the call */
+    void (*fn)(ehlo_loop *loop, struct ehlo_pending *pending, int result);
+} ehlo_pending;
+
+/* The answer of a call that returned EHLO_LATER, once: fn(loop, pending, result) runs on the loop's thread, soon, never
+ * from inside this. From any thread; it needs no memory, so it cannot fail. Not once the loop was freed. */
+EHLO_API void ehlo_store_answer(ehlo_pending *pending, int result);
+
+/* A message that is to be queued. */
+typedef struct ehlo_queued {
+    const ehlo_envelope *envelope; /* with its recipients; content is not looked at */
+    const ehlo_str *destinations;  /* of each recipient, as ehlo_destination_write wrote it */
+    ehlo_str hello;                /* the name in the hello of the client that brings it; may be empty */
+    int64_t arrived;               /* Unix ms */
+} ehlo_queued;
+
+/* How many more batches of a destination may be under way. */
+typedef struct ehlo_room {
+    ehlo_str destination;
+    size_t room;
+} ehlo_room;
+
+/* What a runner asks for, and is given. */
+typedef struct ehlo_claim {
+    int64_t now;            /* Unix ms */
+    int64_t lease_until;    /* Unix ms */
+    size_t max;             /* room in batches; at least 1 */
+    size_t destination_max; /* of one destination that is not in rooms */
+    const ehlo_room *rooms;
+    size_t nrooms;
+    /* The store fills in: */
+    ehlo_batch **batches; /* the runner's array, of max */
+    size_t n;             /* how many it has put there */
+    int64_t next_due;     /* when, later than now, the next batch falls due or the next lease ends: Unix ms, EHLO_NEVER.
+                             What is due already and had no room does not count */
+} ehlo_claim;
+
+/* Where messages are kept while they are under way: functions that the application supplies. Every one is called on the
+ * loop's thread, and never twice at once for the same message or batch. Those with a `pending` may return EHLO_LATER, and
+ * answer with ehlo_store_answer; what their other arguments point to stays until then. Else they return EHLO_OK, or an
+ * error (ehlo_error_text), and pending is not used. Two stores may look at the same data, on machines of their own: the
+ * lease and the fence keep them apart. All are required. */
+typedef struct ehlo_store {
+    /* A new message begins: *message is the store's name for it, until commit, record or discard; *name what logs and trace
+     * fields call it (printable ASCII without spaces), which lives as long. Nothing of it is queued yet. After an error
+     * there is no message. */
+    int (*create)(void *ctx, const ehlo_queued *queued, void **message, ehlo_str *name, ehlo_pending *pending);
+    /* Its next octets, which live for the call: *taken of them are the store's when it returns. Fewer than len only with
+     * EHLO_LATER: the rest is offered again after the answer. After an error only discard follows. */
+    int (*append)(void *ctx, void *message, const char *bytes, size_t len, size_t *taken, ehlo_pending *pending);
+    /* It is whole. EHLO_OK: it is on stable storage, whatever happens now, and queued, due at once: only then a 250 may be
+     * said. Otherwise nothing is queued. Either way message is gone. */
+    int (*commit)(void *ctx, void *message, ehlo_pending *pending);
+    /* It is not to be. message is gone. */
+    void (*discard)(void *ctx, void *message);
+    /* Fills claim->batches with batches that are due and leased to nobody, the longest due first as far as the rooms of
+     * their destinations allow; n is 0 if there are none. Each is leased till claim->lease_until, and stays in memory
+     * until its release. After an error there are none. */
+    int (*claim)(void *ctx, ehlo_claim *claim, ehlo_pending *pending);
+    /* Prolongs a lease. EHLO_ERR_STALE: it was lost, and nothing of the attempt can be recorded. */
+    int (*renew)(void *ctx, ehlo_batch *batch, int64_t until, ehlo_pending *pending);
+    /* The attempt's end, in one step that happens whole or not at all: the states of the recipients, *progress, the queueing
+     * of the reports (messages that were created and are whole, as commit would queue them), and the end of the lease.
+     * EHLO_OK: it is on stable storage, and the reports are gone. EHLO_ERR_STALE: the lease was lost: nothing was recorded.
+     * Any other error: nothing was recorded, and it may be tried again. After an error the reports are still the
+     * caller's. */
+    int (*record)(void *ctx, ehlo_batch *batch, const ehlo_progress *progress, void *const *reports, size_t nreports,
+                  ehlo_pending *pending);
+    /* The last call for every batch: its memory is the store's again. Unless it was recorded, or its lease was lost, it is
+     * due as it was when it was claimed: no attempt was made. */
+    void (*release)(void *ctx, ehlo_batch *batch);
+    /* The message from `offset` on: *piece is a view that lives until the next `body` for this batch, its record, or its
+     * release; *last with the final piece, which may be empty. EHLO_ERR_SYSTEM: it cannot be read for now;
+     * EHLO_ERR_SYNTAX: what is stored is damaged, and none of it may be delivered: this is said in place of the last piece
+     * at the latest. */
+    int (*body)(void *ctx, ehlo_batch *batch, uint64_t offset, ehlo_str *piece, int *last, ehlo_pending *pending);
+    /* Batches of destinations that an ETRN's option and node mean (ehlo_destination_matches), and that nobody has leased, are
+     * due now. *n: how many those are. */
+    int (*hurry)(void *ctx, char option, ehlo_str node, size_t *n, ehlo_pending *pending);
+} ehlo_store;
+
+/* -- relay ------------------------------------------------------------------------------------------ */
+
+/* Takes batches from a store and delivers them, by the rules of relay.h: look-ups, sessions, transactions, reports, and what is
+ * recorded at the end. Accepting mail is the application's: it creates and commits messages in the same store, then calls
+ * ehlo_relay_kick. */
+typedef struct ehlo_relay ehlo_relay;
+
+/* Zero members mean the default. It is copied, and what is said to be; all else outlives the relay. */
+typedef struct ehlo_relay_config {
+    const ehlo_relay_policy *policy;     /* NULL: all defaults */
+    const ehlo_store *store;             /* Required */
+    void *store_ctx;                     /* handed to its functions */
+    const ehlo_client_config *client;    /* of its sessions; copied, its name too: it is our host name. Required */
+    ehlo_resolver *resolver;             /* NULL: the loop's own, over the system's files */
+    const ehlo_tls_engine *tls_engine;   /* NULL: in clear, and what demands TLS is reported as failed */
+    uint8_t tls;                         /* ehlo_tls_policy towards hosts found in DNS; default: opportunistic */
+    uint8_t smart_tls;                   /* and towards smart hosts; default: as opening.h has it */
+    const ehlo_credentials *credentials; /* for smart hosts; NULL: no AUTH */
+    uint32_t concurrency;                /* batches under way at once; 100 */
+    uint32_t
+        destination_concurrency;   /* of one destination; 20. It begins with 2, grows with each success, and falls to 1
+                                         where no host can be reached: a destination that is down holds up few */
+    uint32_t session_messages;     /* a session's transactions, then it ends; 100 */
+    uint32_t idle_ms;              /* an open session waits so long for another batch of its destination; 2000 */
+    uint32_t lease_ms;             /* asked for, and renewed at half of it; 300000 */
+    uint32_t poll_ms;              /* the store is asked this often at least, for what others have put there; 60000 */
+    int64_t (*unix_ms)(void *ctx); /* the time; NULL: the system's */
+    void *ctx;                     /* of the functions here */
+    /* An attempt was recorded: batch is as it was given to record, and lives for the call. It and the functions below
+     * must not call the relay, but for ehlo_relay_kick and ehlo_relay_busy. May be NULL. */
+    void (*on_recorded)(const ehlo_batch *batch, const ehlo_progress *progress, void *ctx);
+    /* A report with this action is due on the batch, to its reverse-path. 0: it is not made: who sends to a forged address
+     * is one of many. Asked again where the store failed and it is written anew. May be NULL. */
+    int (*on_report)(const ehlo_batch *batch, ehlo_action action, void *ctx);
+    /* Something went wrong that is nobody's outcome: the store failed, a batch was lost. One line of text. May be NULL. */
+    void (*on_problem)(ehlo_str text, void *ctx);
+    void (*on_trace)(ehlo_client *c, int direction, ehlo_str bytes, int secret,
+                     void *ctx); /* see client.h; may be NULL */
+} ehlo_relay_config;
+
+/* Starts one on the loop: what is due is claimed at once. Once the loop is to stop it claims no more; attempts before
+ * their message is under way are given back, the others end within the grace, and the loop waits for what is being
+ * recorded. Meanwhile it counts as one of the loop's connections. One relay on a loop; any number of loops and machines on
+ * the same data. EHLO_ERR_ARG, EHLO_ERR_MEMORY,
+ * EHLO_ERR_STATE once the loop was stopped. */
+#define ehlo_relay_new(relay, loop, cfg)                                                                               \
+    ehlo_relay_new_sized((relay), (loop), (cfg), sizeof(ehlo_relay_config), sizeof(ehlo_relay_policy))
+EHLO_API int ehlo_relay_new_sized(ehlo_relay **relay, ehlo_loop *loop, const ehlo_relay_config *cfg, size_t cfg_size,
+                                  size_t policy_size);
+/* Before its loop, and not from a function of its own. Batches that are still under way are left to their leases: it is
+ * as if the power had failed. The store is not called any more; what it has still to answer it may answer until the loop
+ * is freed, or never: nobody listens. NULL is fine. */
+EHLO_API void ehlo_relay_free(ehlo_relay *relay);
+
+/* Something may be due: a message was committed, or batches were hurried. */
+EHLO_API void ehlo_relay_kick(ehlo_relay *relay);
+/* Batches under way. */
+EHLO_API size_t ehlo_relay_busy(const ehlo_relay *relay);
 
 /* -- timers ----------------------------------------------------------------------------------------- */
 

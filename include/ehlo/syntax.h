@@ -252,6 +252,10 @@ EHLO_API int ehlo_xtext_decode(ehlo_str text, char *out, size_t cap, size_t *len
 /* The reverse, for any octets but CR, LF and NUL (EHLO_ERR_ARG). 3 times the length suffices. */
 EHLO_API int ehlo_xtext_encode(ehlo_str octets, char *out, size_t cap, size_t *len);
 
+/* The address of an ORCPT, as ehlo_rcpt has it, as plain text: xtext, or with type "utf-8" the forms of RFC 6533 3.
+ * Otherwise as ehlo_xtext_decode. */
+EHLO_API int ehlo_orcpt_decode(ehlo_str type, ehlo_str text, char *out, size_t cap, size_t *len, ehlo_fault *fault);
+
 /* base64 (RFC 4648 4), strict: length a multiple of 4, padding at the end only, unused bits zero, nothing
  * else. Decodes to at most 3n/4 octets. out may be NULL to check only; out may be text.ptr (in place). */
 EHLO_API int ehlo_base64_decode(ehlo_str text, char *out, size_t cap, size_t *len, ehlo_fault *fault);

@@ -161,6 +161,16 @@ typedef struct ehlo_address {
     uint8_t octets[16];
 } ehlo_address;
 
+/* A server, as it is named. */
+typedef struct ehlo_host {
+    ehlo_str name; /* a name, or an address as text or literal */
+    uint16_t port; /* 0: the usual one, see where it is used */
+    /* Where they are known already: its addresses, their ports 0. They are tried in this order, and the name is not
+     * looked up: it is what a certificate is for. Without them the name is. */
+    const ehlo_address *addresses;
+    size_t naddresses;
+} ehlo_host;
+
 /* Who talks to us, as the transport (or its PROXY preface) tells it. */
 typedef struct ehlo_peer {
     ehlo_address remote;

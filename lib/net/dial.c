@@ -12,10 +12,13 @@ static void dial_ready(ehlo_loop *loop, ehlo_source *source, unsigned events);
 
 /* -- life ------------------------------------------------------------------------------------------- */
 
-static size_t text_size(const ehlo_connect_config *cfg)
+/* Octets of the hosts, and of what they and the client point to. */
+static size_t hosts_size(const ehlo_connect_config *cfg)
 {
-    size_t size = cfg->client->name.len;
-    for (size_t i = 0; i < cfg->nhosts; i++) size += cfg->hosts[i].name.len;
+    size_t size = cfg->nhosts * sizeof *cfg->hosts + cfg->client->name.len;
+    for (size_t i = 0; i < cfg->nhosts; i++) {
+        size += cfg->hosts[i].naddresses * sizeof *cfg->hosts[i].addresses + cfg->hosts[i].name.len;
+    }
     return size;
 }
 
@@ -28,22 +31,32 @@ static ehlo_str copy_text(char **end, ehlo_str text)
     return copy;
 }
 
+/* Addresses lie before all text, where they are aligned. */
+static void copy_hosts(ehlo_dial *dial, const ehlo_connect_config *cfg)
+{
+    ehlo_address *addresses = (ehlo_address *)(dial->hosts + cfg->nhosts);
+    for (size_t i = 0; i < cfg->nhosts; i++) {
+        dial->hosts[i] = cfg->hosts[i];
+        dial->hosts[i].addresses = addresses;
+        for (size_t k = 0; k < cfg->hosts[i].naddresses; k++) *addresses++ = cfg->hosts[i].addresses[k];
+    }
+    char *end = (char *)addresses;
+    dial->client.name = copy_text(&end, cfg->client->name);
+    for (size_t i = 0; i < cfg->nhosts; i++) dial->hosts[i].name = copy_text(&end, cfg->hosts[i].name);
+}
+
 ehlo_dial *ehlo_dial_new(ehlo_loop *loop, const ehlo_connect_config *cfg)
 {
-    ehlo_dial *dial = calloc(1, sizeof *dial + cfg->nhosts * sizeof *dial->hosts + text_size(cfg));
+    ehlo_dial *dial = calloc(1, sizeof *dial + hosts_size(cfg));
     if (dial == NULL) return NULL;
-    char *end = (char *)(dial->hosts + cfg->nhosts);
     dial->source.fd = -1;
     dial->source.ready = dial_ready;
     dial->loop = loop;
     dial->cfg = *cfg;
     dial->client = *cfg->client;
-    dial->client.name = copy_text(&end, cfg->client->name);
     dial->cfg.client = &dial->client;
     dial->cfg.hosts = dial->hosts;
-    for (size_t i = 0; i < cfg->nhosts; i++) {
-        dial->hosts[i] = (ehlo_host){ .name = copy_text(&end, cfg->hosts[i].name), .port = cfg->hosts[i].port };
-    }
+    copy_hosts(dial, cfg);
     return dial;
 }
 
@@ -209,11 +222,10 @@ static void on_addresses(ehlo_loop *loop, ehlo_dns_status status, const ehlo_add
     ehlo_dial_next(dial);
 }
 
-static ehlo_resolver *resolver_of(ehlo_dial *dial)
+ehlo_resolver *ehlo_loop_resolver(ehlo_loop *loop, ehlo_resolver *given)
 {
-    ehlo_loop *loop = dial->loop;
     ehlo_resolver *resolver;
-    if (dial->cfg.resolver != NULL) return dial->cfg.resolver;
+    if (given != NULL) return given;
     if (loop->resolver == NULL && ehlo_resolver_new(&resolver, loop, NULL) == EHLO_OK) {
         loop->resolver = resolver;
         loop->resolver_free = ehlo_resolver_free;
@@ -222,18 +234,22 @@ static ehlo_resolver *resolver_of(ehlo_dial *dial)
 }
 
 /* Afterwards it has addresses, or is being looked up, or has failed. */
-static void begin_host(ehlo_dial *dial, ehlo_str name)
+static void begin_host(ehlo_dial *dial, const ehlo_host *host)
 {
     ehlo_address address;
     memset(&address, 0, sizeof address);
     dial->address = address;
     dial->naddresses = dial->next_address = 0;
-    if (ehlo_address_of_host(name, &address) == EHLO_OK) {
+    if (host->naddresses > 0) {
+        take_addresses(dial, host->addresses, host->naddresses);
+        return;
+    }
+    if (ehlo_address_of_host(host->name, &address) == EHLO_OK) {
         take_addresses(dial, &address, 1);
         return;
     }
-    ehlo_resolver *resolver = resolver_of(dial);
-    if (resolver != NULL && ehlo_resolve(resolver, name, on_addresses, dial, &dial->lookup) == EHLO_OK) return;
+    ehlo_resolver *resolver = ehlo_loop_resolver(dial->loop, dial->cfg.resolver);
+    if (resolver != NULL && ehlo_resolve(resolver, host->name, on_addresses, dial, &dial->lookup) == EHLO_OK) return;
     dial->lookup = NULL;
     note_resolve(dial, EHLO_DNS_FAILED);
 }
@@ -253,7 +269,7 @@ int ehlo_dial_start(ehlo_dial *dial)
             dial->again = 0;
         }
         if (dial->next_host == dial->cfg.nhosts) break;
-        begin_host(dial, dial->hosts[dial->next_host++].name);
+        begin_host(dial, &dial->hosts[dial->next_host++]);
         if (dial->lookup != NULL) return EHLO_OK;
     }
     dial->timer.fn = tell_exhausted;

@@ -32,6 +32,9 @@ struct ehlo_dial {
     ehlo_host hosts[];
 };
 
+/* The resolver that was given or, where that is NULL, the loop's own, over the system's files. NULL: no memory. */
+ehlo_resolver *ehlo_loop_resolver(ehlo_loop *loop, ehlo_resolver *given);
+
 /* Copies cfg, whose numbers are set; the functions are still to be filled in. NULL: no memory. */
 ehlo_dial *ehlo_dial_new(ehlo_loop *loop, const ehlo_connect_config *cfg);
 /* Seeks no more: nothing of it runs. */

@@ -6,12 +6,6 @@
 
 #include <pthread.h>
 
-/* One piece of work, first member of what carries its arguments. run frees it. */
-typedef struct ehlo_item {
-    struct ehlo_item *next;
-    void (*run)(ehlo_loop *loop, struct ehlo_item *item);
-} ehlo_item;
-
 typedef struct ehlo_inbox {
     ehlo_source source; /* readable after a wake */
     int wake_fd;        /* what a wake writes to; may be source.fd */
@@ -24,7 +18,7 @@ typedef struct ehlo_inbox {
 int ehlo_inbox_init(ehlo_inbox *inbox);
 void ehlo_inbox_close(ehlo_inbox *inbox);
 
-/* From any thread. */
+/* From any thread. item is the first member of what carries its arguments; run frees it, or sees to it. */
 void ehlo_inbox_put(ehlo_inbox *inbox, ehlo_item *item);
 /* From any thread, and from a signal handler. */
 void ehlo_inbox_wake(const ehlo_inbox *inbox);

@@ -71,6 +71,15 @@ static void end_connections(ehlo_loop *loop)
     }
 }
 
+static void free_kept(ehlo_loop *loop)
+{
+    while (loop->kept != NULL) {
+        ehlo_kept *memory = loop->kept;
+        loop->kept = memory->next;
+        free(memory);
+    }
+}
+
 void ehlo_loop_free(ehlo_loop *loop)
 {
     if (loop == NULL) return;
@@ -84,6 +93,7 @@ void ehlo_loop_free(ehlo_loop *loop)
     ehlo_inbox_close(&loop->inbox);
     ehlo_poller_free(loop->poller);
     ehlo_timers_free(&loop->timers);
+    free_kept(loop);
     free(loop->conns.table);
     free(loop->record);
     free(loop->input);
@@ -123,6 +133,12 @@ void ehlo_loop_free_later(ehlo_loop *loop, ehlo_source *source)
 {
     source->next_dead = loop->dead;
     loop->dead = source;
+}
+
+void ehlo_loop_keep(ehlo_loop *loop, ehlo_kept *memory)
+{
+    memory->next = loop->kept;
+    loop->kept = memory;
 }
 
 int ehlo_loop_release_source(ehlo_loop *loop, ehlo_source *source)

@@ -9,6 +9,11 @@
 
 #include <stdatomic.h>
 
+/* Memory that somebody may still write to, first member of it. */
+typedef struct ehlo_kept {
+    struct ehlo_kept *next;
+} ehlo_kept;
+
 struct ehlo_loop {
     ehlo_poller *poller;
     ehlo_timers timers;
@@ -18,6 +23,7 @@ struct ehlo_loop {
     ehlo_conn *driven; /* the connection whose session is running now, NULL if none is */
     int lent;          /* 1: another one is, further out: the input is not ours to read to */
     ehlo_source *dead; /* closed in this round */
+    ehlo_kept *kept;   /* what ehlo_loop_keep was given */
     char *input;       /* the receive buffer; nothing in it outlives the handling of one event */
     size_t input_size;
     char *record; /* where small octets become one TLS record; NULL until it is needed */
@@ -51,5 +57,7 @@ int ehlo_loop_release_source(ehlo_loop *loop, ehlo_source *source);
 void ehlo_loop_close_source(ehlo_loop *loop, ehlo_source *source);
 /* Frees the memory that starts at source, which is closed, after this round. */
 void ehlo_loop_free_later(ehlo_loop *loop, ehlo_source *source);
+/* Frees memory with the loop. */
+void ehlo_loop_keep(ehlo_loop *loop, ehlo_kept *memory);
 
 #endif

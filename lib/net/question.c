@@ -15,6 +15,9 @@
 /* RFC 1035 4.2.2: by TCP, "the message is prefixed with a two byte length field". */
 enum { PREFIX_LEN = 2, STREAM_MAX = PREFIX_LEN + EHLO_DNS_MESSAGE_MAX };
 
+/* That lead from the name asked for to the one whose records are told: more are taken for a loop. */
+enum { ALIASES_MAX = 10 };
+
 struct ehlo_question {
     ehlo_source source; /* first, see ehlo_loop_free_later; fd -1: no query is out */
     ehlo_timer timer;
@@ -27,8 +30,9 @@ struct ehlo_question {
     uint16_t id;
     ehlo_dns_type type;
     ehlo_dns_name name;
-    char *stream; /* by TCP: the query, then the answer, behind its length. NULL: by UDP */
-    size_t done;  /* octets of it that were sent, then received */
+    unsigned aliases; /* followed to come to name */
+    char *stream;     /* by TCP: the query, then the answer, behind its length. NULL: by UDP */
+    size_t done;      /* octets of it that were sent, then received */
     size_t query_len;
 };
 
@@ -134,6 +138,29 @@ static int watch(ehlo_question *question, int fd, unsigned interest,
 
 /* -- answer ----------------------------------------------------------------------------------------- */
 
+/* RFC 1034 3.6.2: an alias is followed by whoever looks up the name. Servers that recurse do it, as far as they get; where
+ * they stop, the rest is ours. To the root no alias leads anywhere. */
+static int is_unfinished(const ehlo_dns_answer *answer)
+{
+    ehlo_str canonical = ehlo_str_make(answer->canonical.text, answer->canonical.len);
+    return answer->status == EHLO_DNS_NODATA && answer->aliases > 0 && ehlo_question_may_ask(canonical, EHLO_DNS_A);
+}
+
+/* The server could tell: whatever aliases it told of are taken. */
+static void take_told(ehlo_question *question, ehlo_dns_answer *answer)
+{
+    question->aliases += answer->aliases;
+    if (question->aliases > ALIASES_MAX) {
+        give_up(question);
+    } else if (is_unfinished(answer)) {
+        question->name = answer->canonical;
+        if (ask(question, open_datagram) != EHLO_OK) give_up(question);
+    } else {
+        answer->aliases = (uint8_t)question->aliases;
+        finish(question, answer);
+    }
+}
+
 static int open_stream(ehlo_question *question);
 
 /* "Does not exist" and "has no such records" are answers; "cannot tell" and what makes no sense are none, and the next
@@ -146,7 +173,7 @@ static void take_answer(ehlo_question *question, int result, ehlo_dns_answer *an
     } else if (result != EHLO_OK || is_truncated || answer->status == EHLO_DNS_FAILED) {
         ask_next_server(question);
     } else {
-        finish(question, answer);
+        take_told(question, answer);
     }
 }
 
@@ -158,21 +185,28 @@ static int parse_answer(const ehlo_question *question, const char *bytes, size_t
 /* -- UDP (RFC 1035 4.2.1) --------------------------------------------------------------------------- */
 
 /* RFC 5452 9.1: what does not answer our query is dropped, and does not end the wait for the answer. */
+static void take_datagram(ehlo_question *question, const char *bytes, size_t len)
+{
+    ehlo_dns_answer answer;
+    int result = parse_answer(question, bytes, len, &answer);
+    if (result != EHLO_ERR_STALE) take_answer(question, result, &answer);
+}
+
+/* Some servers send by UDP whatever there is, although none of ours has said that we could take it (RFC 6891): there is
+ * room for it. */
 static void datagram_ready(ehlo_loop *loop, ehlo_source *source, unsigned events)
 {
     ehlo_question *question = (ehlo_question *)source;
-    char bytes[EHLO_DNS_UDP_MAX];
-    ehlo_dns_answer answer;
-    ptrdiff_t received = ehlo_socket_receive(source->fd, bytes, sizeof bytes);
+    char *bytes = malloc(EHLO_DNS_MESSAGE_MAX);
+    ptrdiff_t received = EHLO_RECEIVE_LOST;
     (void)loop;
     (void)events;
-    if (received == EHLO_RECEIVE_NOTHING) return;
-    if (received == EHLO_RECEIVE_LOST) {
+    if (bytes != NULL) received = ehlo_socket_receive(source->fd, bytes, EHLO_DNS_MESSAGE_MAX);
+    if (received == EHLO_RECEIVE_LOST)
         ask_next_server(question);
-        return;
-    }
-    int result = parse_answer(question, bytes, (size_t)received, &answer);
-    if (result != EHLO_ERR_STALE) take_answer(question, result, &answer);
+    else if (received != EHLO_RECEIVE_NOTHING)
+        take_datagram(question, bytes, (size_t)received);
+    free(bytes);
 }
 
 static int open_datagram(ehlo_question *question)
@@ -255,12 +289,6 @@ static int open_stream(ehlo_question *question)
 
 /* -- start ------------------------------------------------------------------------------------------ */
 
-static ehlo_str without_final_dot(ehlo_str name)
-{
-    if (name.len > 0 && name.ptr[name.len - 1] == '.') name.len--;
-    return name;
-}
-
 int ehlo_question_may_ask(ehlo_str name, ehlo_dns_type type)
 {
     char query[EHLO_DNS_QUERY_MAX];
@@ -274,7 +302,7 @@ int ehlo_question_ask(ehlo_question **result, ehlo_loop *loop, const ehlo_namese
     if (!ehlo_question_may_ask(name, type)) return EHLO_ERR_ARG;
     ehlo_question *question = calloc(1, sizeof *question);
     if (question == NULL) return EHLO_ERR_MEMORY;
-    name = without_final_dot(name);
+    name = ehlo_without_final_dot(name);
     memcpy(question->name.text, name.ptr, name.len);
     question->name.len = (uint8_t)name.len;
     question->source.fd = -1;

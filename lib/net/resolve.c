@@ -1,4 +1,4 @@
-/* lib/net/resolve.c - the addresses of a host. */
+/* lib/net/resolve.c - the addresses of a host, and the MX records of a domain. */
 #include "address.h"
 #include "hosts.h"
 #include "question.h"
@@ -36,20 +36,21 @@ struct ehlo_lookup {
     ehlo_lookup *next;
     ehlo_lookup **link; /* what points to it */
     ehlo_resolver *resolver;
-    ehlo_on_addresses fn;
+    ehlo_on_addresses on_addresses;
+    ehlo_on_mx on_mx;
     void *arg;
+    ehlo_question *mx;
     ehlo_timer timer; /* until what is known may be told */
     family_answer answers[FAMILIES];
 };
 
 /* -- life ------------------------------------------------------------------------------------------- */
 
-static ehlo_lookup *lookup_new(ehlo_resolver *resolver, ehlo_on_addresses fn, void *arg)
+static ehlo_lookup *lookup_new(ehlo_resolver *resolver, void *arg)
 {
     ehlo_lookup *lookup = calloc(1, sizeof *lookup);
     if (lookup == NULL) return NULL;
     lookup->resolver = resolver;
-    lookup->fn = fn;
     lookup->arg = arg;
     for (int i = 0; i < FAMILIES; i++) lookup->answers[i].lookup = lookup;
     lookup->next = resolver->lookups;
@@ -64,6 +65,7 @@ void ehlo_lookup_cancel(ehlo_lookup *lookup)
     *lookup->link = lookup->next;
     if (lookup->next != NULL) lookup->next->link = lookup->link;
     for (int i = 0; i < FAMILIES; i++) ehlo_question_drop(lookup->answers[i].question);
+    ehlo_question_drop(lookup->mx);
     ehlo_timer_stop(lookup->resolver->loop, &lookup->timer);
     free(lookup);
 }
@@ -103,7 +105,7 @@ static void finish(ehlo_lookup *lookup)
 {
     ehlo_address addresses[FAMILIES * ADDRESSES_MAX];
     ehlo_loop *loop = lookup->resolver->loop;
-    ehlo_on_addresses fn = lookup->fn;
+    ehlo_on_addresses fn = lookup->on_addresses;
     void *arg = lookup->arg;
     ehlo_dns_status status = joint_status(lookup);
     size_t n = interleave(lookup, addresses);
@@ -155,13 +157,18 @@ static void add_address(ehlo_lookup *lookup, const ehlo_address *address)
     of->addresses[of->n++] = *address;
 }
 
-/* RFC 6761 6.3: "localhost." and the names below it are the loopback addresses, and DNS servers are not asked. */
-static int is_localhost(ehlo_lookup *lookup, ehlo_str host)
+/* RFC 6761 6.3: "localhost." and the names below it have the loopback addresses, and no other records: DNS servers are not
+ * asked. */
+static int is_localhost(ehlo_str host)
 {
     static const ehlo_str localhost = { "localhost", 9 };
     if (host.len < localhost.len) return 0;
     ehlo_str end = ehlo_str_make(host.ptr + host.len - localhost.len, localhost.len);
-    if (!ehlo_domain_equal(end, localhost) || (host.len > end.len && end.ptr[-1] != '.')) return 0;
+    return ehlo_domain_equal(end, localhost) && (host.len == end.len || end.ptr[-1] == '.');
+}
+
+static int add_loopback(ehlo_lookup *lookup)
+{
     for (int i = 0; i < FAMILIES; i++) add_address(lookup, &families[i].loopback);
     return 1;
 }
@@ -176,11 +183,9 @@ static int is_in_hosts(ehlo_lookup *lookup, ehlo_str host)
     return has_status(lookup, EHLO_DNS_FOUND);
 }
 
-/* The name is one that may be asked for. */
 static int is_known(ehlo_lookup *lookup, ehlo_str host)
 {
-    if (host.ptr[host.len - 1] == '.') host.len--;
-    return is_localhost(lookup, host) || is_in_hosts(lookup, host);
+    return is_localhost(host) ? add_loopback(lookup) : is_in_hosts(lookup, host);
 }
 
 static int begin(ehlo_lookup *lookup, ehlo_str host)
@@ -190,21 +195,65 @@ static int begin(ehlo_lookup *lookup, ehlo_str host)
         add_address(lookup, &address);
     } else if (!ehlo_question_may_ask(host, EHLO_DNS_A)) {
         return EHLO_ERR_ARG;
-    } else if (!is_known(lookup, host)) {
+    } else if (!is_known(lookup, ehlo_without_final_dot(host))) {
         return ask(lookup, host);
     }
     return ehlo_timer_start(lookup->resolver->loop, &lookup->timer, 0, tell_known, lookup);
 }
 
+/* error: how its beginning ended. */
+static int begun(ehlo_lookup *lookup, int error, ehlo_lookup **result)
+{
+    if (error != EHLO_OK)
+        ehlo_lookup_cancel(lookup);
+    else if (result != NULL)
+        *result = lookup;
+    return error;
+}
+
 int ehlo_resolve(ehlo_resolver *resolver, ehlo_str host, ehlo_on_addresses fn, void *arg, ehlo_lookup **result)
 {
-    ehlo_lookup *lookup = lookup_new(resolver, fn, arg);
+    ehlo_lookup *lookup = lookup_new(resolver, arg);
     if (lookup == NULL) return EHLO_ERR_MEMORY;
-    int error = begin(lookup, host);
-    if (error != EHLO_OK) {
-        ehlo_lookup_cancel(lookup);
-        return error;
-    }
-    if (result != NULL) *result = lookup;
-    return EHLO_OK;
+    lookup->on_addresses = fn;
+    return begun(lookup, begin(lookup, host), result);
+}
+
+/* -- MX --------------------------------------------------------------------------------------------- */
+
+static void on_mx_answer(void *arg, ehlo_dns_answer *answer)
+{
+    ehlo_lookup *lookup = arg;
+    ehlo_loop *loop = lookup->resolver->loop;
+    ehlo_on_mx fn = lookup->on_mx;
+    void *fn_arg = lookup->arg;
+    lookup->mx = NULL;
+    ehlo_lookup_cancel(lookup);
+    fn(loop, answer, fn_arg);
+}
+
+static void tell_no_mx(ehlo_loop *loop, void *arg)
+{
+    ehlo_dns_answer none;
+    (void)loop;
+    memset(&none, 0, sizeof none);
+    none.status = EHLO_DNS_NODATA;
+    on_mx_answer(arg, &none);
+}
+
+static int begin_mx(ehlo_lookup *lookup, ehlo_str domain)
+{
+    ehlo_resolver *resolver = lookup->resolver;
+    if (ehlo_question_may_ask(domain, EHLO_DNS_MX) && is_localhost(ehlo_without_final_dot(domain)))
+        return ehlo_timer_start(resolver->loop, &lookup->timer, 0, tell_no_mx, lookup);
+    return ehlo_question_ask(&lookup->mx, resolver->loop, &resolver->servers, domain, EHLO_DNS_MX, on_mx_answer,
+                             lookup);
+}
+
+int ehlo_resolve_mx(ehlo_resolver *resolver, ehlo_str domain, ehlo_on_mx fn, void *arg, ehlo_lookup **result)
+{
+    ehlo_lookup *lookup = lookup_new(resolver, arg);
+    if (lookup == NULL) return EHLO_ERR_MEMORY;
+    lookup->on_mx = fn;
+    return begun(lookup, begin_mx(lookup, domain), result);
 }

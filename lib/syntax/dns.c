@@ -9,10 +9,22 @@ enum {
     HEADER_LEN = 12,
     LABEL_MAX = 63,
     WIRE_NAME_MAX = 255, /* with the lengths of the labels and the root's */
-    STEPS_MAX = 128,     /* labels and pointers of one name: the most that labels alone can be */
+    STEPS_MAX = 255,     /* of one name: 127 labels, a pointer before each, and its end */
     ALIASES_MAX = 10,
     CLASS_IN = 1,
+    TYPE_NS = 2,
+    TYPE_SOA = 6,
     RCODE_NXDOMAIN = 3
+};
+
+/* Flags of a header (RFC 1035 4.1.1). */
+enum {
+    FLAGS_QR_OPCODE = 0xF800,
+    FLAGS_STANDARD_RESPONSE = 0x8000,
+    FLAG_AA = 0x0400,
+    FLAG_TC = 0x0200,
+    FLAG_RA = 0x0080,
+    FLAGS_RCODE = 0x000F
 };
 
 /* -- names ------------------------------------------------------------------------------------------ */
@@ -296,27 +308,35 @@ static int is_question(reader *message, ehlo_str name, unsigned type)
     return take_u16(message) == type && take_u16(message) == CLASS_IN;
 }
 
-/* RFC 1035 4.1.1: QR says response, OPCODE is a standard query's, and the question is ours. *flags and *count
- * (of answers) are the header's. */
-static int is_answer(reader *message, uint16_t id, ehlo_str name, unsigned type, unsigned *flags, unsigned *count)
+/* RFC 1035 4.1.1, without the id. */
+typedef struct header {
+    unsigned flags;
+    unsigned answers;
+    unsigned authorities; /* records of the authority section */
+} header;
+
+/* QR says response, OPCODE is a standard query's, and the question is ours. */
+static int is_answer(reader *message, uint16_t id, ehlo_str name, unsigned type, header *head)
 {
     if (!has(message, HEADER_LEN) || take_u16(message) != id) return 0;
-    *flags = take_u16(message);
+    head->flags = take_u16(message);
     unsigned questions = take_u16(message);
-    *count = take_u16(message);
+    head->answers = take_u16(message);
+    head->authorities = take_u16(message);
     message->at = HEADER_LEN;
-    return (*flags & 0xF800) == 0x8000 && questions == 1 && is_question(message, name, type);
+    if ((head->flags & FLAGS_QR_OPCODE) != FLAGS_STANDARD_RESPONSE || questions != 1) return 0;
+    return is_question(message, name, type);
 }
 
-/* Every record of the section is whole, whoever it belongs to. */
-static int check_records(ehlo_dns_answer section)
+/* Every record of the section is whole, whoever it belongs to. *behind: what follows it. */
+static int check_records(const ehlo_dns_answer *section, reader *behind)
 {
     resource found;
     ehlo_dns_record record;
-    reader message = make_reader(section.bytes, section.len, section.at);
-    for (; section.left > 0; section.left--) {
-        if (take_resource(&message, &found) < 0) return EHLO_ERR_SYNTAX;
-        if (found.class == CLASS_IN && read_record(&message, &found, &record) < 0) return EHLO_ERR_SYNTAX;
+    *behind = make_reader(section->bytes, section->len, section->at);
+    for (unsigned left = section->left; left > 0; left--) {
+        if (take_resource(behind, &found) < 0) return EHLO_ERR_SYNTAX;
+        if (found.class == CLASS_IN && read_record(behind, &found, &record) < 0) return EHLO_ERR_SYNTAX;
     }
     return EHLO_OK;
 }
@@ -344,46 +364,59 @@ static uint16_t count_records(ehlo_dns_answer section)
     return count;
 }
 
-/* Reads the answer section, where the server says that the name exists, or where aliases lead before it does
- * not (RFC 2308 2.1). */
-static int read_section(ehlo_dns_answer *answer)
+/* RFC 2308 2.2: the authority section of an answer that denies data has a SOA record, "or there will be no NS records
+ * there"; else it refers to servers that know. And one that neither has the name nor asks others knows nothing. */
+static int read_denial(reader *authority, const header *head, ehlo_dns_answer *answer)
 {
-    if (check_records(*answer) < 0) return EHLO_ERR_SYNTAX;
+    resource found;
+    int is_referral = 0;
+    int is_certain = 0;
+    for (unsigned left = head->authorities; left > 0; left--) {
+        if (take_resource(authority, &found) < 0) return EHLO_ERR_SYNTAX;
+        is_referral |= found.type == TYPE_NS;
+        is_certain |= found.type == TYPE_SOA;
+    }
+    is_certain |= !is_referral && (head->flags & (FLAG_AA | FLAG_RA)) != 0;
+    answer->status = is_certain ? EHLO_DNS_NODATA : EHLO_DNS_FAILED;
+    return EHLO_OK;
+}
+
+/* Reads what the server says of a name that exists, or to which aliases lead before it does not (RFC 2308 2.1). */
+static int read_sections(const header *head, ehlo_dns_answer *answer)
+{
+    reader authority;
+    if (check_records(answer, &authority) < 0) return EHLO_ERR_SYNTAX;
     if (answer->type != EHLO_DNS_CNAME && follow_aliases(answer) < 0) return EHLO_ERR_SYNTAX;
     answer->status = EHLO_DNS_NXDOMAIN;
     if (answer->rcode == RCODE_NXDOMAIN) return EHLO_OK;
     answer->count = count_records(*answer);
     answer->status = answer->count > 0 ? EHLO_DNS_FOUND : EHLO_DNS_NODATA;
-    return EHLO_OK;
-}
-
-static int is_truncated(unsigned flags)
-{
-    return (flags & 0x0200) != 0;
+    if (answer->count > 0 || answer->aliases > 0) return EHLO_OK;
+    return read_denial(&authority, head, answer);
 }
 
 int ehlo_dns_answer_parse(const char *bytes, size_t len, uint16_t id, ehlo_str name, ehlo_dns_type type,
                           ehlo_dns_answer *answer)
 {
     reader message = make_reader(bytes, len, 0);
-    unsigned flags;
-    unsigned count;
+    header head;
     memset(answer, 0, sizeof(*answer));
     name = without_final_dot(name);
     if (!is_type(type) || !is_name(name)) return EHLO_ERR_ARG;
-    if (!is_answer(&message, id, name, type, &flags, &count)) return EHLO_ERR_STALE;
-    answer->rcode = flags & 0xF;
+    if (!is_answer(&message, id, name, type, &head)) return EHLO_ERR_STALE;
+    answer->rcode = (uint8_t)(head.flags & FLAGS_RCODE);
     answer->canonical.len = (uint8_t)name.len;
     memcpy(answer->canonical.text, name.ptr, name.len);
     answer->bytes = bytes;
     answer->len = len;
     answer->at = message.at;
-    answer->left = (uint16_t)count;
+    answer->left = (uint16_t)head.answers;
     answer->type = (uint16_t)type;
     answer->ttl = UINT32_MAX;
-    answer->status = is_truncated(flags) ? EHLO_DNS_TRUNCATED : EHLO_DNS_FAILED;
-    int is_told = !is_truncated(flags) && (answer->rcode == 0 || answer->rcode == RCODE_NXDOMAIN);
-    int result = is_told ? read_section(answer) : EHLO_OK;
+    int is_truncated = (head.flags & FLAG_TC) != 0;
+    answer->status = is_truncated ? EHLO_DNS_TRUNCATED : EHLO_DNS_FAILED;
+    int is_told = !is_truncated && (answer->rcode == 0 || answer->rcode == RCODE_NXDOMAIN);
+    int result = is_told ? read_sections(&head, answer) : EHLO_OK;
     if (result < 0) memset(answer, 0, sizeof(*answer));
     return result;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "datetime.h"
+#include "orcpt.h"
 #include "path.h"
 #include "writer.h"
 
@@ -182,43 +183,10 @@ static int put_notify(source *from, ehlo_writer *to)
     return EHLO_OK;
 }
 
-/* The character at *at, which is UTF-8; *at goes behind it. */
-static uint32_t take_point(ehlo_str text, size_t *at)
-{
-    size_t len = ehlo_utf8_sequence(text.ptr + *at, text.ptr + text.len);
-    unsigned char lead = (unsigned char)text.ptr[*at];
-    uint32_t point = len == 1 ? lead : lead & (0x7FU >> len);
-    for (size_t i = 1; i < len; i++) point = point << 6 | ((unsigned char)text.ptr[*at + i] & 0x3F);
-    *at += len;
-    return point;
-}
-
-/* RFC 6533 3: EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}" */
-static void put_embedded(ehlo_writer *to, uint32_t point)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    int shift = 20;
-    while (point >> shift == 0) shift -= 4;
-    ehlo_writer_put_text(to, "\\x{");
-    for (; shift >= 0; shift -= 4) ehlo_writer_put(to, &digits[point >> shift & 15], 1);
-    ehlo_writer_put_text(to, "}");
-}
-
-/* RFC 6533 3, in the form that passes where SMTPUTF8 is not offered too:
- *     utf-8-addr-xtext = 1*(QCHAR / EmbeddedUnicodeChar)
- *     QCHAR            = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e */
 static int put_utf8_address(source *from, ehlo_writer *to, ehlo_str address)
 {
     if (ehlo_token_check(address, &from->fault) < 0) return EHLO_ERR_ARG;
-    for (size_t at = 0; at < address.len;) {
-        const char *octet = address.ptr + at;
-        uint32_t point = take_point(address, &at);
-        if (point > 0x20 && point < 0x7F && point != '+' && point != '=' && point != '\\') {
-            ehlo_writer_put(to, octet, 1);
-        } else {
-            put_embedded(to, point);
-        }
-    }
+    ehlo_orcpt_put_utf8(to, address);
     return EHLO_OK;
 }
 

@@ -233,62 +233,22 @@ static ehlo_rule read_notify(destination *to, ehlo_str value)
     return EHLO_RULE_NONE;
 }
 
-/* What HEXPOINT may stand for: what xtext sets apart and a quoted local part may hold, or a code point above
- * ASCII. The control characters of its ABNF are left out: no mailbox has them. */
-static int is_embeddable(uint32_t point)
-{
-    if (point < 0x80) return point == ' ' || point == '+' || point == '=' || point == '\\';
-    return point <= 0x10FFFF && (point < 0xD800 || point > 0xDFFF);
-}
-
-/* RFC 6533 3: EmbeddedUnicodeChar = %x5C.78 "{" HEXPOINT "}", HEXPOINT in upper case without leading zeros.
- * Its length at the start of text; 0 if there is none. */
-static size_t embedded_char_length(ehlo_str text)
-{
-    if (text.len < 6 || memcmp(text.ptr, "\\x{", 3) != 0 || text.ptr[3] == '0') return 0;
-    uint32_t point = 0;
-    size_t at = 3;
-    for (; at < text.len && at < 9 && text.ptr[at] != '}'; at++) {
-        int digit = ehlo_char_hex(text.ptr[at]);
-        if (digit < 0 || (text.ptr[at] >= 'a' && text.ptr[at] <= 'f')) return 0;
-        point = point << 4 | (uint32_t)digit;
-    }
-    return at < text.len && text.ptr[at] == '}' && is_embeddable(point) ? at + 1 : 0;
-}
-
-/* RFC 6533 3:
- *     utf-8-addr-xtext   = 1*(QCHAR / EmbeddedUnicodeChar)
- *     utf-8-addr-unitext = 1*(QUCHAR / EmbeddedUnicodeChar)  ; under SMTPUTF8
- *     QCHAR              = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
- * That octets above ASCII are UTF-8, and may be here, was seen before. */
-static ehlo_rule check_utf8_address(destination *to, ehlo_str text)
-{
-    for (size_t at = 0; at < text.len;) {
-        char octet = text.ptr[at];
-        size_t len = octet == '\\' ? embedded_char_length(tail(text, at)) : octet != '+';
-        to->offset = at;
-        if (len == 0) return EHLO_RULE_XTEXT;
-        at += len;
-    }
-    return EHLO_RULE_NONE;
-}
-
 /* RFC 3461 4.2, at most 500 characters:
  *     original-recipient-address = addr-type ";" xtext
  *     addr-type                  = atom */
 static ehlo_rule read_orcpt(destination *to, ehlo_str value)
 {
-    static const ehlo_str utf8_type = EHLO_LITERAL("utf-8");
+    ehlo_fault fault;
+    size_t len;
     size_t semicolon = find(value, ';');
     ehlo_str type = ehlo_str_make(value.ptr, semicolon);
     if (value.len > 500 || semicolon + 1 >= value.len || !ehlo_chars_are_atom(type)) return EHLO_RULE_PARAMETER_VALUE;
     ehlo_str address = tail(value, semicolon + 1);
     to->rcpt->orcpt_type = type;
     to->rcpt->orcpt = address;
-    int is_utf8 = ehlo_chars_equal_nocase(type, utf8_type);
-    ehlo_rule rule = is_utf8 ? check_utf8_address(to, address) : check_xtext(to, address);
-    to->offset += semicolon + 1;
-    return rule;
+    ehlo_orcpt_decode(type, address, NULL, 0, &len, &fault);
+    to->offset = fault.offset + semicolon + 1;
+    return fault.rule;
 }
 
 /* RFC 7293 3.1: rrvs-param = "RRVS=" date-time [ ";" ( "C" / "R" ) ] */

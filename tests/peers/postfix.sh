@@ -5,6 +5,7 @@ PATH=$PATH:/usr/sbin:/usr/lib/postfix/sbin
 have postfix || skip postfix
 [ "$(id -u)" -eq 0 ] || skip 'postfix, for one who is not root,' # its master does not start
 
+postfix_name=relay.example
 config=$work/etc
 queue=$work/queue
 
@@ -30,7 +31,7 @@ maillog_file = $work/mail.log
 maillog_file_prefixes = $work
 mail_owner = postfix
 setgid_group = postdrop
-myhostname = relay.example
+myhostname = $postfix_name
 mydestination =
 local_recipient_maps =
 alias_maps =
@@ -125,6 +126,6 @@ filed()
     arrived "$1" "$4"
     head -c "$lead" "$4" | tr -d '\r' >"$work/lead.log"
     ! grep -v -e '^Received: from client.example ' -e '^	' -e '^$' "$work/lead.log" || fail "more leads the message $1"
-    grep -q "^	by relay.example (Postfix) with $3 id " "$work/lead.log" || fail "$1: Received"
+    grep -q "^	by $postfix_name (Postfix) with $3 id " "$work/lead.log" || fail "$1: Received"
     rm "$4"
 }
