@@ -190,8 +190,9 @@ static void write_destination(ehlo_str text)
     int is_mailbox = ehlo_mailbox_parse(text, EHLO_SYNTAX_UTF8 | EHLO_SYNTAX_LONG_LOCAL | EHLO_SYNTAX_UNDERSCORE, &path,
                                         NULL) == EHLO_OK;
     CHECK(result == EHLO_OK || result == EHLO_ERR_ARG);
-    CHECK((result == EHLO_OK) == (is_mailbox && path.domain.len > 0));
     if (result != EHLO_OK) return;
+    CHECK(is_mailbox && path.domain.len > 0);
+    for (size_t i = 0; i < len; i++) CHECK((unsigned char)out[i] < 0x80);
     CHECK(len <= 255 && ehlo_domain_equal(ehlo_str_make(out, len), path.domain));
     for (size_t i = 0; i < len; i++) CHECK(out[i] < 'A' || out[i] > 'Z');
     memcpy(mailbox + 2, out, len);

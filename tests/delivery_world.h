@@ -392,7 +392,7 @@ static inline void world_check_connect(world *w, const ehlo_task *task)
     unsigned most = w->policy.addresses_max != 0 ? w->policy.addresses_max : 10;
     world_check_host(w, task->name);
     CHECK(++w->connects <= most && task->smart == is_smart);
-    CHECK(task->verified_tls == (w->batch.envelope.flags & EHLO_SEND_REQUIRETLS && w->batch.envelope.from.len > 0));
+    CHECK(task->verified_tls == ((w->batch.envelope.flags & EHLO_SEND_REQUIRETLS) != 0));
     if (is_smart) return;
     CHECK(!ehlo_address_is_own(&w->policy, &task->address));
     CHECK(task->address.port == (w->policy.mx_port != 0 ? w->policy.mx_port : 25));

@@ -1,7 +1,7 @@
 #!/bin/sh
-# relay between real peers: dnsmasq tells it where mail goes, swaks, msmtp, curl, smtp-source, send and Postfix bring some,
-# and Postfix, inbox, smtp-sink and a next hop of ours take it, each at an address of its own. What arrives is compared
-# with what was sent, octet for octet. Status 77 if one of them is not on this machine, or we are not root.
+# relay between real peers: dnsmasq tells it where mail goes, swaks, msmtp, curl, smtp-source, send and Postfix bring
+# some, and Postfix, inbox, smtp-sink and a next hop of ours take it, each at an address of its own. What arrives is
+# compared with what was sent, octet for octet. Status 77 if one of them is not on this machine, or we are not root.
 . "$(dirname "$0")/peers/common.sh"
 . "$peers/dns.sh"
 . "$peers/postfix.sh"
@@ -30,6 +30,7 @@ grey_address=127.0.0.7
 narrow_address=127.0.0.8
 later_address=127.0.0.9
 dead_address=127.0.0.10
+frank_address=127.0.0.11
 
 start_dns "$(hosts_of both.example first.example:127.0.0.2 second.example:127.0.0.3)" \
     "$(hosts_of two.example two.example:127.0.0.2)" \
@@ -39,6 +40,7 @@ start_dns "$(hosts_of both.example first.example:127.0.0.2 second.example:127.0.
     "$(hosts_of refusing.example mx.refusing.example:$refusing_address)" \
     "$(hosts_of grey.example mx.grey.example:$grey_address)" \
     "$(hosts_of narrow.example mx.narrow.example:$narrow_address)" \
+    "$(hosts_of frank.example mx.frank.example:$frank_address)" \
     "$(hosts_of later.example mx.later.example:$later_address)" \
     "$(hosts_of flushed.example mx.flushed.example:$later_address)" \
     "$(hosts_of dead.example mx.dead.example:$dead_address)" \
@@ -47,13 +49,16 @@ start_dns "$(hosts_of both.example first.example:127.0.0.2 second.example:127.0.
 dns=$server
 dns_port=$port
 
-# One that tries anew after an hour at the earliest, and one after a second.
+# One that tries anew after an hour at the earliest, one after a second, and one that gives up soon.
 start_relay patient --allow 127.0.0.0/8 --retry-first 3600
 patient=$server
 patient_port=$port
-start_relay eager --allow 127.0.0.0/8 --retry-first 1 --retry-max 1 --warn 3 --expire 6
+start_relay eager --allow 127.0.0.0/8 --retry-first 1 --retry-max 1
 eager=$server
 eager_port=$port
+start_relay hasty --allow 127.0.0.0/8 --retry-first 1 --retry-max 1 --warn 1 --expire 9
+hasty=$server
+hasty_port=$port
 
 # Postfix is a next hop for postfix.example, which it sends on to host two; all else it sends to relay.
 postfix_name=postfix.example
@@ -160,7 +165,8 @@ send 0 --from failed@sender.example --to b@refusing.example "$work/text.lf"
 reported failed@sender.example Action=failed 'Status=5.*' 'Final-Recipient=rfc822;*b@refusing.example' \
     'Reporting-MTA=dns;*patient.example' 'Remote-MTA=dns;*mx.refusing.example' 'Diagnostic-Code=smtp;*500 *' \
     Original-Recipient= Original-Envelope-Id= 'text=*b@refusing.example*'
-send 0 --from failed@sender.example --notify failure --ret hdrs --envid 'QQ+314=1' --to b@refusing.example "$work/text.lf"
+send 0 --from failed@sender.example --notify failure --ret hdrs --envid 'QQ+314=1' --to b@refusing.example \
+    "$work/text.lf"
 reported failed@sender.example Action=failed returned=text/rfc822-headers 'Original-Envelope-Id=QQ+314=1'
 ! grep -q '^.end' "$work/report.log" || fail 'the report has the whole message'
 send 0 --from failed@sender.example --notify failure --ret full --to b@refusing.example "$work/text.lf"
@@ -206,6 +212,43 @@ reported told@sender.example 'Reporting-MTA=dns;*patient.example' Action=relayed
     'Original-Envelope-Id=QQ+314=2' returned=text/rfc822-headers
 echo 'ok: DSN to a next hop that has it, and one that has not'
 
+# submit FROM TO MAIL-OPTIONS RCPT-OPTIONS: text, with parameters that send does not know
+submit()
+{
+    "$python" -c '
+import smtplib, sys
+port, sender, recipient, mail_options, rcpt_options, path = sys.argv[1:]
+with smtplib.SMTP("127.0.0.1", int(port), "client.example", timeout=60) as client, open(path, "rb") as message:
+    client.sendmail(sender, recipient, message.read(), mail_options.split(), rcpt_options.split())
+' "$port" "$@" "$work/text.crlf" >"$work/submit.log" 2>&1 || fail "submit $*"
+}
+
+address=$frank_address
+start_python_host frank capabilities=PIPELINING,DSN
+port=$patient_port
+submit told@sender.example b@frank.example 'RET=HDRS ENVID=QQ+2B314' \
+    'NOTIFY=DELAY,FAILURE ORCPT=rfc822;first+2Bone@x.example'
+submit told@sender.example c@frank.example '' 'NOTIFY=NEVER'
+submit told@sender.example d@frank.example '' ''
+frank_has()
+{
+    grep -qx -e "$1" "$work/frank/"*.env 2>/dev/null
+}
+wait_for 'three messages' [ -e "$work/frank/3.eml" ]
+for pattern in '<told@sender.example>.* RET=HDRS.*' '<told@sender.example>.* ENVID=QQ+2B314.*' \
+    '<b@frank.example>.* ORCPT=rfc822;first+2Bone@x.example.*' '<c@frank.example> NOTIFY=NEVER.*' \
+    '<d@frank.example>'; do
+    frank_has "$pattern" || fail "DSN parameters: no line $pattern"
+done
+frank_has '<b@frank.example>.* NOTIFY=FAILURE,DELAY.*' || frank_has '<b@frank.example>.* NOTIFY=DELAY,FAILURE.*' ||
+    fail NOTIFY
+submit told@sender.example b@refusing.example 'ENVID=QQ+2B314' 'ORCPT=rfc822;first+2Bone@x.example'
+reported told@sender.example Action=failed 'Original-Recipient=rfc822; first+one@x.example' 'Original-Envelope-Id=QQ+314'
+submit told@sender.example b@refusing.example '' 'NOTIFY=SUCCESS,DELAY'
+wait_for 'the queue is empty' idle patient
+[ "$(count home told@sender.example)" -eq 0 ] || fail 'a report that nobody wanted'
+echo 'ok: DSN parameters are passed on'
+
 # -- a queue that waits: --list, --flush, ETRN [C221] --------------------------------------------------------
 
 # etrn NODE PATTERN: what relay replies to it begins so
@@ -228,7 +271,8 @@ all_refused()
     [ "$(grep -c ': 4\.4\.1 ' "$work/list.out")" -eq 3 ]
 }
 wait_for 'the first attempts were made' all_refused
-for text in ' waits@sender.example' ' queued .* b@later.example' ' queued .* c@later.example' ' queued .* b@flushed.example'; do
+for text in ' waits@sender.example' ' queued .* b@later.example' ' queued .* c@later.example' \
+    ' queued .* b@flushed.example'; do
     queued patient "$text" || fail "--list has no $text"
 done
 address=$later_address
@@ -237,6 +281,9 @@ timeout 20 "$bin/relay" --spool "$work/patient.spool" --flush flushed.example >"
 delivered later b@flushed.example text
 queued patient b@later.example || fail 'more was flushed than was asked for'
 port=$patient_port
+etrn '' 501
+etrn later.example..x 501
+etrn '#queue' 45[89]
 etrn nowhere.example '25[0-3] 2\.'
 etrn later.example '25[0-3] 2\.'
 delivered later b@later.example text
@@ -265,13 +312,14 @@ all_there()
 
 # Host two is away at first, comes, is asked to end, comes again, is killed, and comes to stay.
 port=$eager_port
-smtp-source -N -d -s 5 -m 300 -M client.example -f a@sender.example -t n@two.example -F "$work/text.lf" "127.0.0.1:$port" \
-    >"$work/smtp-source.log" 2>&1 &
+smtp-source -N -d -s 5 -m 300 -M client.example -f a@sender.example -t n@two.example -F "$work/text.lf" \
+    "127.0.0.1:$port" >"$work/smtp-source.log" 2>&1 &
 source=$!
 address=127.0.0.2
 some_there()
 {
-    [ "$(ls "$work/two" | grep -c 'n@two')" -ge "$1" ] || all_there two 300
+    set -- "$1" "$work/two/"*n@two.example
+    [ "$#" -gt "$1" ]
 }
 start_host two
 wait_for 'some messages' some_there 20
@@ -299,12 +347,12 @@ echo "ok: 300 messages to a host that is stopped once and killed once: $copies c
 
 # -- delay and expiry [C127] ---------------------------------------------------------------------------------
 
-port=$eager_port
+port=$hasty_port
 name=relay
 send 0 --from late@sender.example --envid late --to b@dead.example "$work/text.lf"
 reported late@sender.example Action=delayed 'Status=4.*' 'Will-Retry-Until=*' Original-Envelope-Id=late
-reported late@sender.example Action=failed 'Status=5.4.7' 'Final-Recipient=rfc822;*b@dead.example'
-wait_for 'the queue is empty' idle eager
+reported late@sender.example Action=failed Status=4.4.7 'Final-Recipient=rfc822;*b@dead.example'
+wait_for 'the queue is empty' idle hasty
 [ "$(count home late@sender.example)" -eq 0 ] || fail 'a third report'
 echo 'ok: a delay is told once, then that it was too long'
 
@@ -367,16 +415,64 @@ port=$patient_port
 send 0 --smtputf8 --from utf8@sender.example --to bücher@two.example "$work/eight_bit.lf"
 delivered two b%C3%BCcher@two.example eight_bit
 send 0 --smtputf8 --from utf8@sender.example --to bücher@narrow.example "$work/text.lf"
-reported utf8@sender.example Action=failed Status=5.6.7 'Final-Recipient=*b*cher@narrow.example'
+reported utf8@sender.example Action=failed Status=5.6.7 Diagnostic-Code= 'Final-Recipient=*b*cher@narrow.example'
 [ ! -e "$work/narrow/1.eml" ] || fail 'the message was sent to a host without SMTPUTF8'
 echo 'ok: SMTPUTF8'
+
+# -- damage: a message that is not what was accepted is never delivered [Q09] ---------------------------------
+
+send 0 --to d1@dead.example "$work/text.lf"
+send 0 --to d2@dead.example "$work/text.lf"
+send 0 --to d3@dead.example "$work/text.lf"
+attempted()
+{
+    list patient
+    [ "$(grep -c ': 4\.4\.1 ' "$work/list.out")" -eq 3 ]
+}
+wait_for 'the first attempts were made' attempted
+name=relay
+stop "$patient"
+[ "$stopped" -eq 0 ] || fail "relay ended with status $stopped"
+for file in "$work/patient.spool/queue/"*; do
+    if grep -q 'd1@dead' "$file"; then
+        sed 's/Subject: text/Subject: Text/' "$file" >"$work/changed"
+        cat "$work/changed" >"$file"
+    elif grep -q 'd2@dead' "$file"; then
+        head -c 500 "$file" >"$work/changed"
+        cat "$work/changed" >"$file"
+    fi
+done
+start_relay patient --allow 127.0.0.0/8 --retry-first 3600
+patient=$server
+patient_port=$port
+address=$dead_address
+start_host dead
+timeout 20 "$bin/relay" --spool "$work/patient.spool" --flush dead.example >"$work/flush.log" 2>&1 || fail --flush
+delivered dead d3@dead.example text
+wait_for 'no message is left' idle patient
+[ "$(count dead d1@dead.example)" -eq 0 ] || fail 'a changed message was delivered'
+[ "$(count dead d2@dead.example)" -eq 0 ] || fail 'a cut message was delivered'
+echo 'ok: damaged messages'
+
+# -- a file that cannot grow is an error of that message [Q08] -----------------------------------------------
+
+mkdir "$work/small.spool"
+start small sh -c 'ulimit -f 200 && exec "$@"' sh "$bin/relay" --listen 127.0.0.1:0 --spool "$work/small.spool" \
+    --resolver "127.0.0.1:$dns_port" --mx-port "$mx_port" --allow 127.0.0.0/8
+small=$server
+send 75 --to b@two.example "$work/big.lf"
+grep -q '^b@two.example deferred [a-z]* 45[12] ' "$work/send.out" || fail 'a message over the limit'
+send 0 --to b@two.example "$work/text.lf"
+delivered two b@two.example text
+idle small || fail 'half a message is queued'
+echo 'ok: a message that the disk does not take'
 
 # -- the end -------------------------------------------------------------------------------------------------
 
 status=0
 timeout 20 "$bin/relay" --listen 127.0.0.1:0 --spool "$work/patient.spool" >"$work/second.log" 2>&1 || status=$?
 if [ "$status" -eq 0 ] || [ "$status" -eq 124 ]; then fail "a second relay on the same spool: $status"; fi
-for each in "$patient" "$eager" "$smart"; do
+for each in "$patient" "$eager" "$hasty" "$smart" "$small"; do
     name=relay
     stop "$each"
     [ "$stopped" -eq 0 ] || fail "relay ended with status $stopped"

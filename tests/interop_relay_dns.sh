@@ -1,7 +1,8 @@
 #!/bin/sh
-# Where relay takes mail to, as real DNS servers tell it: nsd, which knows its own zones and nothing else, and dnsmasq, which
-# asks nsd and passes on what it hears. Each message is for a domain of its own; it must arrive at the one host that RFC 5321
-# 5.1 and RFC 7505 mean, or be reported with the right status, or stay queued. Status 77 if something is not on this machine.
+# Where relay takes mail to, as real DNS servers tell it: nsd, which knows its own zones and nothing else, and dnsmasq,
+# which asks nsd and passes on what it hears. Each message is for a domain of its own; it must arrive at the one host that
+# RFC 5321 5.1 and RFC 7505 mean, or be reported with the right status, or stay queued. Status 77 if something is not on
+# this machine.
 . "$(dirname "$0")/peers/common.sh"
 . "$peers/dns.sh"
 . "$peers/relay.sh"
@@ -125,7 +126,7 @@ with-busy-addresses A 127.0.0.11
 lame-host MX 10 host.broken.test.
 lame-host A 127.0.0.7
 
-; of which only one relay is told, each
+; for relays of their own
 six AAAA ::1
 slow MX 10 two
 END
@@ -183,8 +184,8 @@ nsd_again()
 
 dnsmasq_in_front_at()
 {
-    exec dnsmasq --keep-in-foreground --conf-file=/dev/null --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts \
-        --user="$(id -un)" --server="127.0.0.1#$nsd_port" --port="$port" --pid-file="$work/dnsmasq.pid"
+    exec dnsmasq --keep-in-foreground --conf-file=/dev/null --listen-address=127.0.0.1 --bind-interfaces --no-resolv \
+        --no-hosts --user="$(id -un)" --server="127.0.0.1#$nsd_port" --port="$port" --pid-file="$work/dnsmasq.pid"
 }
 start_at dnsmasq dnsmasq_in_front_at
 dnsmasq_port=$port
@@ -352,6 +353,7 @@ relay_name=deaf
 waits '451 4[.]4[.]3' slow.example
 echo 'ok: a silent server in front of one that answers, and alone [C118]'
 
+dns_port=$nsd_port
 start_relay late --allow 127.0.0.0/8 --retry-first 3600
 relays="$relays $server"
 late_port=$port

@@ -11,5 +11,6 @@ python_with dataclasses || skip python3
 seed=${EHLO_SEED:-$$}
 start_dns "$("$python" "$peers/relay_kill.py" dns)"
 timeout 280 "$python" "$peers/relay_kill.py" run "$bin/relay" "$work" "$port" "$(command -v smtp-source)" \
-    "${EHLO_KILLS:-200}" "$seed" >"$work/kill.out" 2>&1 || { grep FAILED "$work/kill.out" | cut -c 1-500; fail "seed $seed"; }
+    "${EHLO_KILLS:-200}" "$seed" >"$work/kill.out" 2>&1 ||
+    { grep FAILED "$work/kill.out" | cut -c 1-500; fail "seed $seed"; }
 cat "$work/kill.out"

@@ -22,6 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 #include <cmocka.h>
 
 /* -- the log: what was done to files and folders ------------------------------------------------------- */
@@ -71,6 +74,8 @@ static struct {
     int inodes;
     int fds[FDS_MAX]; /* -1 - folder, or an inode counted from 1 */
     int problems;
+    long file_system;    /* of the spool, as fstatfs has it; 0: one that can be synced as a whole */
+    const char *release; /* of the system; NULL: one that tells of errors then */
 } watch = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* From now on calls count, and fail as is set; or no more. */
@@ -269,6 +274,11 @@ static inline int watched_syncfs(int fd)
     return sync_noted(fd, syncfs, "syncfs", 1);
 }
 
+static inline int watched_sync_file_range(int fd, off_t at, off_t len, unsigned flags)
+{
+    return step("range") != 0 ? -1 : sync_file_range(fd, at, len, flags);
+}
+
 static inline int watched_renameat(int at, const char *from, int to_at, const char *to)
 {
     if (step("rename") != 0) return -1;
@@ -311,6 +321,20 @@ static inline int watched_fstat(int fd, struct stat *status)
     return step("stat") != 0 ? -1 : fstat(fd, status);
 }
 
+static inline int watched_fstatfs(int fd, struct statfs *status)
+{
+    if (fstatfs(fd, status) != 0) return -1;
+    status->f_type = watch.file_system == 0 ? TMPFS_MAGIC : watch.file_system;
+    return 0;
+}
+
+static inline int watched_uname(struct utsname *name)
+{
+    if (uname(name) != 0) return -1;
+    snprintf(name->release, sizeof name->release, "%s", watch.release == NULL ? "6.1.0-1-amd64" : watch.release);
+    return 0;
+}
+
 static inline void *watched_malloc(size_t len)
 {
     return allocation_fails() ? NULL : malloc(len);
@@ -340,9 +364,12 @@ static inline void answer_call(ehlo_pending *pending, int result);
 #define fsync(fd) watched_fsync(fd)
 #define fdatasync(fd) watched_fdatasync(fd)
 #define syncfs(fd) watched_syncfs(fd)
+#define sync_file_range watched_sync_file_range
 #define renameat watched_renameat
 #define unlinkat watched_unlinkat
 #define fstat(fd, status) watched_fstat(fd, status)
+#define fstatfs(fd, status) watched_fstatfs(fd, status)
+#define uname watched_uname
 #define malloc watched_malloc
 #define calloc watched_calloc
 #define realloc watched_realloc
@@ -371,9 +398,12 @@ static inline void answer_call(ehlo_pending *pending, int result);
 #undef fsync
 #undef fdatasync
 #undef syncfs
+#undef sync_file_range
 #undef renameat
 #undef unlinkat
 #undef fstat
+#undef fstatfs
+#undef uname
 #undef malloc
 #undef calloc
 #undef realloc
@@ -487,7 +517,8 @@ static inline void place_init(struct place *p)
     log_clear();
     watch.on = watch.logging = watch.calls = watch.fail_at = watch.fail_on = watch.fail_memory = watch.problems = 0;
     watch.write_max = 0;
-    watch.only = NULL;
+    watch.only = watch.release = NULL;
+    watch.file_system = 0;
     watch.no_sync = 1;
     memset(p, 0, sizeof *p);
     strcpy(p->dir, "/dev/shm/spool-test-XXXXXX"); /* in memory, where that is to be had: nothing is synced here */
@@ -555,9 +586,13 @@ struct envelope_memory {
     ehlo_queued queued;
 };
 
-static inline char content_octet(int number, size_t at)
+/* What message `number` holds: these octets from that one on. */
+static inline const char *content_of(int number)
 {
-    return (char)(at * 31 + at / 256 * 7 + (size_t)number);
+    static char octets[1 << 20];
+    for (size_t i = sizeof octets; octets[0] == '\0' && i > 0; i--)
+        octets[i - 1] = (char)(i * 31 + i / 256 * 7 + i / 65536 * 13);
+    return octets + number;
 }
 
 static inline void make_envelope(const struct mail *mail, struct envelope_memory *m)
@@ -594,8 +629,7 @@ static inline void *write_mail(struct place *p, const struct mail *mail, size_t 
     call_begin(&call);
     p->result = call_end(&call, spool_store.create(p->spool, &m.queued, &message, &name, &call.pending));
     if (p->result != EHLO_OK) return NULL;
-    char *content = malloc(mail->len + 1);
-    for (size_t i = 0; i < mail->len; i++) content[i] = content_octet(mail->number, i);
+    const char *content = content_of(mail->number);
     int result = EHLO_OK;
     for (size_t at = 0; at < mail->len && result == EHLO_OK;) {
         size_t len = mail->len - at < piece ? mail->len - at : piece;
@@ -604,7 +638,6 @@ static inline void *write_mail(struct place *p, const struct mail *mail, size_t 
         result = call_end(&call, spool_store.append(p->spool, message, content + at, len, &taken, &call.pending));
         at += taken;
     }
-    free(content);
     p->result = result;
     if (result == EHLO_OK) return message;
     spool_store.discard(p->spool, message);
@@ -668,7 +701,7 @@ static inline int check_batch(struct place *p, ehlo_batch *batch)
     char *content = malloc(mail.len + 1);
     assert_int_equal(read_body(p, batch, content, mail.len, &len), EHLO_OK);
     assert_int_equal(len, mail.len);
-    for (size_t i = 0; i < len; i++) assert_int_equal(content[i], content_octet(mail.number, i));
+    assert_memory_equal(content, content_of(mail.number), len);
     free(content);
     return mail.number;
 }

@@ -543,6 +543,53 @@ static void no_more_addresses_are_tried_than_asked_for(void **state)
     scene_close(&s);
 }
 
+/* Nobody is asked for the name; a failure tells which address it was. */
+static void known_addresses_are_tried_in_their_order(void **state)
+{
+    scene s;
+    sender a;
+    (void)state;
+    for (size_t last = 1; last <= 9; last += 8) {
+        char name[] = "mx.example";
+        ehlo_address addresses[] = { loopback(0), loopback(0), loopback(0) };
+        addresses[0].octets[3] = 9;
+        addresses[1].octets[3] = 8;
+        addresses[2].octets[3] = (uint8_t)last;
+        scene_and_sender_open(&s, &a, 1);
+        ehlo_host hosts[] = {
+            { .name = ehlo_str_from(name), .port = s.port, .addresses = addresses, .naddresses = 3 }
+        };
+        sender_connect(&a, (ehlo_connect_config){ .hosts = hosts, .nhosts = 1 });
+        memset(addresses, 'x', sizeof addresses); /* they were copied */
+        memset(name, 'x', sizeof name);
+        memset(hosts, 'x', sizeof hosts);
+        play_until(&s, is_over(&a));
+        assert_int_equal(a.closes, last == 1);
+        assert_int_equal(a.fails, last != 1);
+        if (a.fails) assert_int_equal(a.failure.stage, EHLO_STAGE_CONNECT);
+        if (a.fails) assert_int_equal(a.failure.address.octets[3], last);
+        scene_close(&s);
+    }
+}
+
+static void each_host_has_its_own_known_addresses(void **state)
+{
+    scene s;
+    sender a;
+    (void)state;
+    scene_and_sender_open(&s, &a, 1);
+    ehlo_address down = loopback(0), up = loopback(0);
+    down.octets[3] = 9;
+    const ehlo_host hosts[] = {
+        { .name = ehlo_str_from("down.example"), .port = s.port, .addresses = &down, .naddresses = 1 },
+        { .name = ehlo_str_from("up.example"), .port = s.port, .addresses = &up, .naddresses = 1 },
+    };
+    sender_connect(&a, (ehlo_connect_config){ .hosts = hosts, .nhosts = 2 });
+    play_until(&s, is_over(&a));
+    assert_int_equal(a.worst, EHLO_OUTCOME_DELIVERED);
+    scene_close(&s);
+}
+
 static void a_name_that_cannot_be_looked_up_is_not_sent(void **state)
 {
     scene s;
@@ -1318,6 +1365,8 @@ int main(void)
         cmocka_unit_test(a_server_that_does_not_accept_in_time_is_passed_over),
         cmocka_unit_test(each_address_of_a_host_is_tried),
         cmocka_unit_test(no_more_addresses_are_tried_than_asked_for),
+        cmocka_unit_test(known_addresses_are_tried_in_their_order),
+        cmocka_unit_test(each_host_has_its_own_known_addresses),
         cmocka_unit_test(a_name_that_cannot_be_looked_up_is_not_sent),
         cmocka_unit_test(a_resolver_may_be_freed_when_the_look_up_is_given_up),
         cmocka_unit_test(localhost_needs_no_resolver_of_the_callers),

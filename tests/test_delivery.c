@@ -815,7 +815,7 @@ static const script scripts[] = {
       { "requiretls", FOUND("10 a.x 20 b.x"), "< addresses 192.0.2.1", "> connect 192.0.2.1:25 a.x tls",
         "< failed starttls not-sent", "> addresses b.x", "< addresses 192.0.2.2", "> connect 192.0.2.2:25 b.x tls",
         "< failed starttls not-sent 0 4.7.5 The certificate is of somebody else", "> record", "< conclude",
-        "= a failed failed 0 5.7.30", "= reports failed", "= next never" } },
+        "= a failed failed 0 5.7.10", "= reports failed", "= next never" } },
     { "while one host cannot be reached, it waits",
       { "requiretls", FOUND("10 a.x 20 b.x"), "< addresses 192.0.2.1", "< failed starttls not-sent", "< addresses 192.0.2.2",
         "< failed connect not-sent", "> record", "< conclude", "= a queued none" } },
@@ -830,9 +830,9 @@ static const script scripts[] = {
     { "where no host offers REQUIRETLS, it goes back",
       { "requiretls", FOUND("10 a.x"), "< addresses 192.0.2.1", "< failed starttls rejected 550 5.7.30 REQUIRETLS is not offered",
         "> record", "< conclude", "= a failed failed 550 5.7.30", "= text a REQUIRETLS is not offered" } },
-    { "a report that demands TLS does not",
-      { "requiretls", "from -", FOUND("10 a.x"), "< addresses 192.0.2.1", "> connect 192.0.2.1:25 a.x",
-        "< failed starttls not-sent", "> record", "< conclude", "= a queued none" } },
+    { "a report that demands TLS is not sent without, and ends there", /* RFC 8689 5 */
+      { "requiretls", "from -", FOUND("10 a.x"), "< addresses 192.0.2.1", "> connect 192.0.2.1:25 a.x tls",
+        "< failed starttls not-sent", "> record", "< conclude", "= a failed none 0 5.7.10", "= next never" } },
     { "another message does not go back for want of TLS",
       { FOUND("10 a.x"), "< addresses 192.0.2.1", "< failed starttls not-sent", "> record", "< conclude", "= a queued none" } },
 
@@ -1023,8 +1023,10 @@ static struct {
     unsigned hosts;
 } seen;
 
-static void try_hosts(const char *mx, uint32_t addresses_max)
+/* What hosts have, and answer; addresses 0: none are found. */
+static void try_hosts_that(const char *mx, uint32_t addresses_max, size_t naddresses, ehlo_outcome outcome)
 {
+    const ehlo_dns_status status = naddresses > 0 ? EHLO_DNS_FOUND : EHLO_DNS_NODATA;
     const script hosts = { "hosts", { "> mx example.org", mx } };
     ehlo_address addresses[12];
     memset(&seen, 0, sizeof seen);
@@ -1037,13 +1039,52 @@ static void try_hosts(const char *mx, uint32_t addresses_max)
     for (const ehlo_task *task; (task = ehlo_delivery_task(w.delivery))->kind != EHLO_TASK_RECORD;) {
         if (task->kind == EHLO_TASK_ADDRESSES) {
             seen.hosts++;
-            assert_int_equal(ehlo_delivery_addresses(w.delivery, EHLO_DNS_FOUND, addresses, 12), EHLO_OK);
+            assert_int_equal(ehlo_delivery_addresses(w.delivery, status, addresses, naddresses), EHLO_OK);
         } else {
             seen.tries++;
-            assert_int_equal(ehlo_delivery_failed(w.delivery, EHLO_STAGE_CONNECT, EHLO_OUTCOME_NOT_SENT, NULL),
-                             EHLO_OK);
+            assert_int_equal(ehlo_delivery_failed(w.delivery, EHLO_STAGE_GREETING, outcome, NULL), EHLO_OK);
         }
     }
+    world_conclude(&w, &progress);
+}
+
+static void try_hosts(const char *mx, uint32_t addresses_max)
+{
+    try_hosts_that(mx, addresses_max, 12, EHLO_OUTCOME_NOT_SENT);
+    assert_int_equal(w.rcpts[0].state, EHLO_STATE_QUEUED);
+}
+
+/* Hosts and addresses beyond those that there is room for were not asked: nobody has said the last word. [C115] [C120] */
+static void what_was_not_tried_has_not_refused(void **state)
+{
+    static const char most[] = "< mx 1 a.x 2 b.x 3 c.x 4 d.x 5 e.x 6 f.x 7 g.x 8 h.x 9 i.x 10 j.x 11 k.x 12 l.x 13 m.x "
+                               "14 n.x 15 o.x 16 p.x 17 q.x";
+    (void)state;
+    try_hosts_that(most, 0, 0, EHLO_OUTCOME_NOT_SENT);
+    assert_int_equal(seen.hosts, EHLO_MX_MAX);
+    assert_int_equal(w.rcpts[0].state, EHLO_STATE_QUEUED);
+    try_hosts_that("< mx 10 a.x", 100, 12, EHLO_OUTCOME_REJECTED);
+    assert_int_equal(w.rcpts[0].state, EHLO_STATE_QUEUED);
+    try_hosts_that("< mx 10 a.x", 100, 8, EHLO_OUTCOME_REJECTED);
+    assert_int_equal(w.rcpts[0].state, EHLO_STATE_FAILED);
+}
+
+static void nobody_fails_with_what_is_no_failure(void **state)
+{
+    static const script connecting = {
+        "connecting", { "> mx example.org", "< mx 10 a.x", "> addresses a.x", "< addresses 192.0.2.1" }
+    };
+    (void)state;
+    reset();
+    running = &connecting;
+    for (line_number = 0; line_number < 4; line_number++) run_line();
+    static const ehlo_outcome wrong[] = { EHLO_OUTCOME_NONE, EHLO_OUTCOME_DELIVERED, EHLO_OUTCOME_UNCERTAIN };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        assert_int_equal(ehlo_delivery_failed(w.delivery, EHLO_STAGE_CONNECT, wrong[i], NULL), EHLO_ERR_ARG);
+    }
+    w.rcpts[0].rcpt.outcome = EHLO_OUTCOME_DELIVERED; /* of an attempt before this one */
+    assert_int_equal(ehlo_delivery_connected(w.delivery, ehlo_str_make(NULL, 0)), EHLO_OK);
+    assert_int_equal(ehlo_delivery_sent(w.delivery, 1), EHLO_OK);
     world_conclude(&w, &progress);
     assert_int_equal(w.rcpts[0].state, EHLO_STATE_QUEUED);
 }
@@ -1340,6 +1381,8 @@ int main(void)
         cmocka_unit_test(settings_that_a_caller_does_not_have_are_defaults),
         cmocka_unit_test(recipients_may_lie_at_the_end_of_memory),
         cmocka_unit_test(the_seed_decides_what_chance_is_to_decide),
+        cmocka_unit_test(what_was_not_tried_has_not_refused),
+        cmocka_unit_test(nobody_fails_with_what_is_no_failure),
         cmocka_unit_test(as_many_addresses_are_tried_as_the_policy_has),
         cmocka_unit_test(any_number_of_addresses_has_an_end),
         cmocka_unit_test(senders_are_told_what_they_want_to_know),

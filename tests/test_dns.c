@@ -766,6 +766,44 @@ static void an_answer_of_64_kilobytes_is_read_to_its_end(void **state)
     assert_int_equal(parse("a.example", EHLO_DNS_A), EHLO_ERR_SYNTAX);
 }
 
+/* The longest answer of records without data, all owned by the name asked for, with the longest chain of aliases behind
+ * them, last alias first: whoever reads it has to look at all of them once for each alias. */
+static void build_reverse_aliases(const char *name)
+{
+    static const char *aliases[] = { "z0", "z1", "z2", "z3", "z4", "z5", "z6", "z7", "z8", "z9" };
+    unsigned count = 5000;
+    begin(&built, RESPONSE, count + COUNT(aliases), name, EHLO_DNS_MX);
+    for (unsigned i = 0; i < count; i++) add_raw_record(&built, (ehlo_str)TEXT("\xc0\x0c"), 16, (ehlo_str)TEXT(""));
+    for (size_t i = COUNT(aliases) - 1; i > 0; i--) add_cname(&built, aliases[i - 1], 300, aliases[i]);
+    add_cname(&built, name, 300, aliases[0]);
+}
+
+/* With a name of one label, and with the longest, of 127. [Q06] */
+static void aliases_are_found_among_thousands_of_other_records(void **state)
+{
+    (void)state;
+    char longest[254] = { 0 };
+    for (size_t i = 0; i < sizeof(longest) - 1; i++) longest[i] = i % 2 ? '.' : 'a';
+    const char *names[] = { "a", longest };
+    for (size_t i = 0; i < COUNT(names); i++) {
+        build_reverse_aliases(names[i]);
+        assert_int_equal(parse(names[i], EHLO_DNS_MX), EHLO_OK);
+        assert_int_equal(answer.aliases, 10);
+    }
+}
+
+/* Each of them would have to be compared with the name at each alias that is followed. [Q06] */
+static void an_answer_with_more_aliases_than_are_followed_is_broken(void **state)
+{
+    (void)state;
+    for (unsigned count = 10; count <= 11; count++) {
+        begin(&built, RESPONSE, count, "a.x", EHLO_DNS_MX);
+        for (unsigned i = 0; i < count; i++) add_cname(&built, "other.x", 300, "b.x");
+        int result = parse("a.x", EHLO_DNS_MX);
+        assert_int_equal(result, count == 10 ? EHLO_OK : EHLO_ERR_SYNTAX);
+    }
+}
+
 /* A name may hop from pointer to pointer, each before the last, as often as it has labels and no oftener. */
 static void a_name_of_pointers_alone_ends(void **state)
 {
@@ -820,6 +858,8 @@ int main(void)
         cmocka_unit_test(a_name_of_127_labels_is_read_out_of_127_places),
         cmocka_unit_test(five_hundred_exchangers_are_told),
         cmocka_unit_test(an_answer_of_64_kilobytes_is_read_to_its_end),
+        cmocka_unit_test(aliases_are_found_among_thousands_of_other_records),
+        cmocka_unit_test(an_answer_with_more_aliases_than_are_followed_is_broken),
         cmocka_unit_test(a_name_of_pointers_alone_ends),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

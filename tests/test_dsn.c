@@ -300,25 +300,25 @@ static const struct {
     const char *type, *encoding;
 } returns[] = {
     /* RFC 3461 4.3: the header, unless FULL was asked for */
-    { EHLO_RET_DEFAULT, EHLO_ACTION_FAILED, 0, 0, 0, 0, "text/rfc822-headers", "8bit" },
-    { EHLO_RET_HDRS, EHLO_ACTION_FAILED, 0, 0, 0, 0, "text/rfc822-headers", "8bit" },
+    { EHLO_RET_DEFAULT, EHLO_ACTION_FAILED, 0, 0, 0, 0, "text/rfc822-headers", NULL },
+    { EHLO_RET_HDRS, EHLO_ACTION_FAILED, 0, 0, 0, 0, "text/rfc822-headers", NULL },
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, 0, 0, "message/rfc822", "8bit" },
     /* "applies only to DSNs that indicate delivery failure" */
-    { EHLO_RET_FULL, EHLO_ACTION_DELAYED, 0, 0, 0, 0, "text/rfc822-headers", "8bit" },
-    { EHLO_RET_FULL, EHLO_ACTION_DELIVERED, 0, 0, 0, 0, "text/rfc822-headers", "8bit" },
-    { EHLO_RET_FULL, EHLO_ACTION_RELAYED, 0, 0, 0, 0, "text/rfc822-headers", "8bit" },
-    { EHLO_RET_FULL, EHLO_ACTION_EXPANDED, 0, 0, 0, 0, "text/rfc822-headers", "8bit" },
+    { EHLO_RET_FULL, EHLO_ACTION_DELAYED, 0, 0, 0, 0, "text/rfc822-headers", NULL },
+    { EHLO_RET_FULL, EHLO_ACTION_DELIVERED, 0, 0, 0, 0, "text/rfc822-headers", NULL },
+    { EHLO_RET_FULL, EHLO_ACTION_RELAYED, 0, 0, 0, 0, "text/rfc822-headers", NULL },
+    { EHLO_RET_FULL, EHLO_ACTION_EXPANDED, 0, 0, 0, 0, "text/rfc822-headers", NULL },
     /* by size */
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, MIB, 0, "message/rfc822", "8bit" },
-    { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, MIB + 1, 0, "text/rfc822-headers", "8bit" },
+    { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, MIB + 1, 0, "text/rfc822-headers", NULL },
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, MIB + 1, MIB + 1, "message/rfc822", "8bit" },
-    { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, 2, 1, "text/rfc822-headers", "8bit" },
+    { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, 2, 1, "text/rfc822-headers", NULL },
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 0, UINT64_MAX, UINT64_MAX, "message/rfc822", "8bit" },
     /* by body */
-    { EHLO_RET_FULL, EHLO_ACTION_FAILED, EHLO_BODY_7BIT, 0, 0, 0, "message/rfc822", NULL },
+    { EHLO_RET_FULL, EHLO_ACTION_FAILED, EHLO_BODY_7BIT, 0, 0, 0, "message/rfc822", "8bit" },
     { EHLO_RET_HDRS, EHLO_ACTION_FAILED, EHLO_BODY_7BIT, 0, 0, 0, "text/rfc822-headers", NULL },
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, EHLO_BODY_8BITMIME, 0, 0, 0, "message/rfc822", "8bit" },
-    { EHLO_RET_FULL, EHLO_ACTION_FAILED, EHLO_BODY_BINARYMIME, 0, 0, 0, "text/rfc822-headers", "8bit" },
+    { EHLO_RET_FULL, EHLO_ACTION_FAILED, EHLO_BODY_BINARYMIME, 0, 0, 0, "text/rfc822-headers", NULL },
     /* RFC 6533 */
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, 0, 1, 0, 0, "message/global", "8bit" },
     { EHLO_RET_FULL, EHLO_ACTION_FAILED, EHLO_BODY_7BIT, 1, 0, 0, "message/global", "8bit" },
@@ -960,6 +960,54 @@ static void a_thousand_recipients_are_told_one_by_one(void **state)
     assert_int_equal(len, 0);
 }
 
+/* -- what is returned is fit to go anywhere ---------------------------------------------------------- */
+
+static void what_is_returned_passes_every_server(void **state) /* [C02] [C132] */
+{
+    static const struct {
+        int utf8;
+        uint8_t ret;
+        ehlo_str given;
+        ehlo_str fit;
+    } cases[] = {
+        { 0, EHLO_RET_HDRS, TEXT("Subject: caf\xC3\xA9\r\n"), TEXT("Subject: caf??\r\n") },
+        { 0, EHLO_RET_HDRS, TEXT("a\rb\nc\0d\r\n\r\r\n"), TEXT("a?b?c?d\r\n?\r\n") },
+        { 0, EHLO_RET_FULL, TEXT("caf\xE9\r\r\n\n"), TEXT("caf\xE9?\r\n?") },
+        { 1, EHLO_RET_HDRS, TEXT("caf\xC3\xA9\r\n"), TEXT("caf\xC3\xA9\r\n") },
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        ehlo_dsn_recipient rcpt = recipient("b@example.org", EHLO_ACTION_FAILED);
+        ehlo_dsn dsn = about(&rcpt, 1);
+        dsn.utf8 = (uint8_t)cases[i].utf8;
+        dsn.ret = cases[i].ret;
+        for (size_t step = 1; step <= cases[i].given.len; step++) { /* cut everywhere */
+            char out[128];
+            uint8_t held = 0;
+            size_t len = 0;
+            for (size_t at = 0; at < cases[i].given.len; at += step) {
+                size_t rest = cases[i].given.len - at;
+                len += ehlo_dsn_fit(&dsn, &held, cases[i].given.ptr + at, step < rest ? step : rest, out + len);
+            }
+            assert_int_equal(len, cases[i].fit.len);
+            assert_memory_equal(out, cases[i].fit.ptr, len);
+        }
+    }
+}
+
+static void a_failed_content_is_not_returned(void **state)
+{
+    ehlo_dsn_recipient rcpt = recipient("b@example.org", EHLO_ACTION_FAILED);
+    ehlo_dsn dsn = about(&rcpt, 1);
+    (void)state;
+    dsn.ret = EHLO_RET_FULL;
+    assert_true(ehlo_dsn_returns_full(&dsn));
+    rcpt.enhanced[0] = 5;
+    rcpt.enhanced[1] = 6;
+    rcpt.enhanced[2] = 3;
+    assert_false(ehlo_dsn_returns_full(&dsn));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -967,6 +1015,8 @@ int main(void)
         cmocka_unit_test(actions_have_names),
         cmocka_unit_test(notify_says_which_reports_are_wanted),
         cmocka_unit_test(ret_says_what_is_returned_of_a_failed_message),
+        cmocka_unit_test(what_is_returned_passes_every_server),
+        cmocka_unit_test(a_failed_content_is_not_returned),
         cmocka_unit_test(full_is_returned_where_any_recipient_failed),
         cmocka_unit_test(no_report_is_written_to_a_null_reverse_path),
         cmocka_unit_test(any_reverse_path_that_was_accepted_gets_its_report),

@@ -41,7 +41,7 @@ typedef struct talk {
 } talk;
 
 typedef struct next_hop {
-    unsigned connects, quits, messages;
+    unsigned connects, quits, losses, messages;
     unsigned rcpts;       /* accepted, in all messages */
     size_t rcpts_at_once; /* more of them are 452 4.5.3; 0: any number */
     size_t rcpts_now;     /* of this transaction */
@@ -129,7 +129,10 @@ static void hop_on_close(ehlo_server *s, int reason, ehlo_token pending, void *u
     next_hop *hop = ehlo_conn_ctx(s);
     (void)pending;
     (void)user;
-    if (reason == EHLO_CLOSE_QUIT) hop->quits++;
+    if (reason == EHLO_CLOSE_QUIT)
+        hop->quits++;
+    else
+        hop->losses++;
 }
 
 static const ehlo_server_callbacks hop_callbacks = { .on_connect = hop_on_connect,
@@ -278,6 +281,7 @@ static void scene_open_as(scene *s, uint32_t extensions)
     ehlo_listener *listener;
     memset(s, 0, sizeof *s);
     s->dns = -1;
+    s->stepped = 1;
     s->hop_engine = fake_engine(&s->hop_plan);
     s->engine = fake_engine(&s->plan);
     if (extensions & EHLO_CAP_STARTTLS) listen.tls = &s->hop_engine;
@@ -359,12 +363,6 @@ static void scene_close(scene *s)
     store_free(s->store);
     ehlo_net_service_free(s->service);
     for (size_t i = 0; i < s->npuppets; i++) puppet_close(&s->puppets[i]);
-}
-
-/* Past the script of the first puppet. */
-static void say_to(const scene *s, const char *text)
-{
-    assert_int_equal(send(s->puppets[0].fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 static store_message *put(scene *s, const char *from, const char *to, const char *content)
@@ -472,6 +470,21 @@ static void a_message_without_a_reverse_path_is_never_answered(void **state)
     scene_close(&s);
 }
 
+/* Whatever the message held, the report on it can be delivered to any host. */
+static void what_a_message_may_not_hold_does_not_lose_its_report(void **state)
+{
+    scene s;
+    (void)state;
+    scene_open(&s);
+    put(&s, "a@[127.0.0.1]", "no@[127.0.0.1]", "Subject: caf\xe9\r\n\r\n\xe9\r\n")->envelope.body = EHLO_BODY_7BIT;
+    scene_start(&s);
+    play_until(&s, s.records == 2);
+    assert_int_equal(count_reports(&s), 1);
+    assert_int_equal(s.state, EHLO_STATE_DELIVERED);
+    assert_int_equal(s.hop.messages, 1);
+    scene_close(&s);
+}
+
 static void what_is_deferred_is_tried_again_on_the_schedule(void **state)
 {
     scene s;
@@ -561,6 +574,7 @@ static void an_uncertain_message_waits_for_the_schedule(void **state)
 static const char *const closes_at_data[] = { GREET,        HEAR("EHLO"),      SAY("250 hello\r\n"),
                                               HEAR("MAIL"), SAY("250 ok\r\n"), CLOSE,
                                               NULL };
+static const char *const says_nothing[] = { NULL };
 static const char *const says_421[] = { SAY("421 4.3.2 not now\r\n"), CLOSE, NULL };
 
 /* [C24] */
@@ -792,6 +806,23 @@ static void a_destination_is_given_more_as_it_takes_more(void **state)
     scene_close(&s);
 }
 
+/* Of a destination whose hosts cannot be reached, one batch at a time is under way. */
+static void a_destination_that_is_down_holds_up_one_batch(void **state)
+{
+    scene s;
+    (void)state;
+    scene_open(&s);
+    scene_puppet(&s, says_421);
+    put_many(&s, 6);
+    scene_start(&s);
+    play_until(&s, s.records == 2); /* it begins with 2 */
+    s.puppets[0].script = says_nothing;
+    play_until(&s, ehlo_relay_busy(s.relay) == 1 && s.puppets[0].accepts == 3);
+    play_quiet(&s);
+    assert_int_equal(ehlo_relay_busy(s.relay), 1);
+    scene_close(&s);
+}
+
 static void a_busy_destination_does_not_delay_another(void **state)
 {
     scene s;
@@ -831,7 +862,8 @@ typedef struct plan {
     store_call call;
     unsigned from, times; /* which of its calls fail: times of them, behind the first `from` */
     int result;
-    int later; /* 1: every call is put off */
+    int later;   /* 1: every call is put off */
+    size_t most; /* octets of a piece; 0: all */
     unsigned made[STORE_CALLS];
 } plan;
 
@@ -839,7 +871,7 @@ static store_fate planned(void *ctx, store_call call)
 {
     plan *p = ctx;
     unsigned nth = p->made[call]++;
-    store_fate fate = { .later = p->later };
+    store_fate fate = { .later = p->later, .most = p->most };
     if (call == p->call && nth >= p->from && nth - p->from < p->times) fate.result = p->result;
     return fate;
 }
@@ -865,17 +897,19 @@ enum { CALLS_OF_AN_ATTEMPT = sizeof calls_of_an_attempt / sizeof calls_of_an_att
 
 static void a_store_may_answer_later(void **state)
 {
-    plan p = { .later = 1 };
+    plan p = { .later = 1, .most = 7 };
     scene s;
     (void)state;
     scene_open(&s);
     scene_plan(&s, &p);
-    put(&s, "a@[127.0.0.1]", "no@[127.0.0.1] b@[127.0.0.1]", SIMPLE);
+    put(&s, "a@[127.0.0.1]", "no@[127.0.0.1] b@[127.0.0.1]", SIMPLE)->envelope.ret = EHLO_RET_FULL;
     put(&s, "a@[127.0.0.1]", "later@[127.0.0.1]", SIMPLE);
     scene_start(&s);
     play_until(&s, s.records == 3);
     assert_int_equal(store_queued(s.store), 1);
     assert_int_equal(count_reports(&s), 1);
+    assert_true(says(last_report(&s), "\r\n" SIMPLE "\r\n--"));
+    assert_string_equal(s.hop.seen + s.hop.len - 4, "--\r\n");
     assert_true(store_count(s.door, STORE_CREATE) > 0);
     scene_close(&s);
 }
@@ -996,6 +1030,56 @@ static void a_record_is_tried_until_it_succeeds(void **state)
     assert_int_equal(p.made[STORE_RECORD], 5);
     assert_true(p.made[STORE_RENEW] > 0);
     assert_int_equal(s.problems, 4);
+    scene_close(&s);
+}
+
+static void a_record_that_fails_has_its_reports_written_anew(void **state)
+{
+    plan p = { .call = STORE_RECORD, .times = 2, .result = EHLO_ERR_SYSTEM };
+    scene s;
+    (void)state;
+    scene_open(&s);
+    scene_plan(&s, &p);
+    put(&s, "a@[127.0.0.1]", "no@[127.0.0.1]", SIMPLE);
+    scene_start(&s);
+    play_until(&s, s.records == 1);
+    assert_int_equal(p.made[STORE_CREATE], 3);
+    assert_int_equal(count_reports(&s), 1);
+    scene_close(&s);
+}
+
+/* With a full disk, say: those that can be recorded get their turn. */
+static void a_batch_that_cannot_be_recorded_makes_room(void **state)
+{
+    plan p = { .call = STORE_RECORD, .times = 3, .result = EHLO_ERR_SYSTEM };
+    scene s;
+    (void)state;
+    scene_open(&s);
+    scene_plan(&s, &p);
+    s.cfg.concurrency = 1;
+    put_many(&s, 4);
+    scene_start(&s);
+    play_until(&s, s.records == 1);
+    assert_int_equal(s.hop.messages, 4);
+    assert_int_equal(ehlo_relay_busy(s.relay), 3);
+    play_until(&s, s.records == 4);
+    assert_int_equal(s.hop.messages, 4);
+    scene_close(&s);
+}
+
+static void a_message_that_cannot_be_read_is_reported_on_all_the_same(void **state)
+{
+    plan p = { .call = STORE_BODY, .times = UINT32_MAX, .result = EHLO_ERR_SYSTEM };
+    scene s;
+    (void)state;
+    scene_open(&s);
+    scene_plan(&s, &p);
+    put(&s, "a@[127.0.0.1]", "b@[0.0.0.0]", SIMPLE);
+    scene_start(&s);
+    play_until(&s, s.records == 1);
+    assert_int_equal(count_reports(&s), 1);
+    assert_true(p.made[STORE_BODY] > 1);
+    assert_false(says(last_report(&s), "X-Mark"));
     scene_close(&s);
 }
 
@@ -1129,7 +1213,6 @@ static store_door *steal(scene *s)
     return thief;
 }
 
-static const char *const says_nothing[] = { NULL };
 static const char *const waits_at_rcpt[] = { GREET,        HEAR("EHLO"),      SAY("250 hello\r\n"),
                                              HEAR("MAIL"), SAY("250 ok\r\n"), HEAR("RCPT"),
                                              NULL };
@@ -1186,7 +1269,6 @@ static void a_batch_whose_lease_is_lost_is_dropped(void **state)
         store_door *thief = steal(&s);
         play_until(&s, s.problems > 0);
         assert_non_null(strstr(s.problem, "M1: the lease was lost"));
-        if (i == 1) say_to(&s, "250 ok\r\n");
         hop_answer(&s, 1);
         play_until(&s, ehlo_relay_busy(s.relay) == 0);
         play_quiet(&s);
@@ -1230,6 +1312,74 @@ static void a_long_attempt_keeps_its_lease(void **state)
     hop_answer(&s, 1);
     play_until(&s, s.records == 1);
     assert_int_equal(s.problems, 0);
+    scene_close(&s);
+}
+
+static const char *const waits_at_data[] = {
+    GREET,        HEAR("EHLO"),      SAY("250 hello\r\n"), HEAR("MAIL"), SAY("250 ok\r\n"),
+    HEAR("RCPT"), SAY("250 ok\r\n"), HEAR("DATA"),         NULL
+};
+
+/* Whoever is slow on purpose holds nothing up for ever. */
+static void an_attempt_that_takes_too_long_is_broken_off(void **state)
+{
+    static const char *const *const scripts[] = { says_nothing, waits_at_rcpt, waits_at_data };
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        scene s;
+        scene_open(&s);
+        s.cfg.attempt_ms = 200;
+        const puppet *p = scene_puppet(&s, scripts[i]);
+        put_simple(&s);
+        scene_start(&s);
+        play_until(&s, p->accepts == 1 && *p->step == NULL);
+        play_until(&s, s.records == 1);
+        assert_int_equal(p->accepts, 1);
+        assert_int_equal(s.rcpt.outcome, EHLO_OUTCOME_NOT_SENT);
+        assert_int_equal(s.state, EHLO_STATE_QUEUED);
+        assert_int_equal(s.progress.attempt, 1);
+        scene_close(&s);
+    }
+}
+
+static void an_attempt_is_broken_off_in_the_midst_of_its_message(void **state)
+{
+    plan p = { .later = 1, .most = 7 };
+    scene s;
+    (void)state;
+    scene_open(&s);
+    scene_plan(&s, &p);
+    s.cfg.attempt_ms = 200;
+    put_simple(&s);
+    scene_start(&s);
+    play_until(&s, p.made[STORE_BODY] == 3);
+    s.pumping = 0;
+    play_until(&s, s.hop.quits + s.hop.losses == 1);
+    assert_int_equal(s.records, 0);
+    s.pumping = 1; /* what the store was asked is waited for */
+    play_until(&s, s.records == 1);
+    assert_int_equal(s.rcpt.outcome, EHLO_OUTCOME_NOT_SENT);
+    assert_int_equal(s.hop.messages, 0);
+    scene_close(&s);
+}
+
+/* Its reply is waited for, as the message may have arrived. */
+static void an_attempt_is_not_broken_off_behind_its_message(void **state)
+{
+    scene s;
+    (void)state;
+    scene_open(&s);
+    s.cfg.attempt_ms = 50;
+    s.hop.holds = 1;
+    put_simple(&s)->envelope.size = 0;
+    scene_start(&s);
+    play_until(&s, s.hop.nheld == 1);
+    uint64_t end = now_ms() + 150;
+    while (now_ms() < end) scene_move(&s, 10);
+    assert_int_equal(s.records, 0);
+    hop_answer(&s, 1);
+    play_until(&s, s.records == 1);
+    assert_int_equal(s.state, EHLO_STATE_DELIVERED);
     scene_close(&s);
 }
 
@@ -1388,10 +1538,11 @@ static void what_demands_tls_goes_back_where_there_is_none(void **state)
     play_until(&s, s.records == 1);
     assert_int_equal(s.state, EHLO_STATE_FAILED);
     assert_int_equal(s.hop.connects, 0);
-    assert_true(says(last_report(&s), "Status: 5.7.30\r\n"));
+    assert_true(says(last_report(&s), "Status: 5.7.10\r\n"));
     assert_false(says(last_report(&s), "in the body"));
-    play_until(&s, s.records == 2); /* the report has nobody to go back to: it is delivered as it can be */
-    assert_int_equal(s.state, EHLO_STATE_DELIVERED);
+    play_until(&s, s.records == 2); /* what it returns is protected in the same way, or not sent */
+    assert_int_equal(s.state, EHLO_STATE_FAILED);
+    assert_int_equal(s.hop.connects, 0);
     scene_close(&s);
 }
 
@@ -1453,6 +1604,7 @@ int main(void)
         cmocka_unit_test(a_message_is_delivered_and_recorded),
         cmocka_unit_test(a_refused_recipient_is_reported_and_the_report_delivered),
         cmocka_unit_test(a_message_without_a_reverse_path_is_never_answered),
+        cmocka_unit_test(what_a_message_may_not_hold_does_not_lose_its_report),
         cmocka_unit_test(what_is_deferred_is_tried_again_on_the_schedule),
         cmocka_unit_test(a_delay_is_reported_once_and_then_the_end),
         cmocka_unit_test(each_report_has_recipients_of_one_action),
@@ -1468,6 +1620,7 @@ int main(void)
         cmocka_unit_test(a_session_that_was_lost_while_idle_is_no_failure),
         cmocka_unit_test(no_more_batches_are_under_way_than_allowed),
         cmocka_unit_test(a_destination_is_given_more_as_it_takes_more),
+        cmocka_unit_test(a_destination_that_is_down_holds_up_one_batch),
         cmocka_unit_test(a_busy_destination_does_not_delay_another),
         cmocka_unit_test(what_falls_due_is_claimed_without_a_kick),
         cmocka_unit_test(a_store_may_answer_later),
@@ -1481,6 +1634,12 @@ int main(void)
         cmocka_unit_test(a_batch_whose_lease_is_lost_is_dropped),
         cmocka_unit_test(a_lease_that_was_lost_unnoticed_is_found_out_at_the_record),
         cmocka_unit_test(a_long_attempt_keeps_its_lease),
+        cmocka_unit_test(an_attempt_that_takes_too_long_is_broken_off),
+        cmocka_unit_test(an_attempt_is_broken_off_in_the_midst_of_its_message),
+        cmocka_unit_test(an_attempt_is_not_broken_off_behind_its_message),
+        cmocka_unit_test(a_record_that_fails_has_its_reports_written_anew),
+        cmocka_unit_test(a_batch_that_cannot_be_recorded_makes_room),
+        cmocka_unit_test(a_message_that_cannot_be_read_is_reported_on_all_the_same),
         cmocka_unit_test(stop_gives_back_what_has_not_begun),
         cmocka_unit_test(stop_ends_what_takes_longer_than_the_grace),
         cmocka_unit_test(stop_waits_for_what_the_store_has_still_to_answer),

@@ -1939,7 +1939,7 @@ static const hosts_case host_files[] = {
     { TEXT("192.0.2.1 aa\n192.0.2.1\n192.0.2.1 b #a\n"), "a", 0, 0 },
     { TEXT("192.0.2.1 192.0.2.1\na 192.0.2.1\n"), "a", 0, 0 },
     { TEXT("192.0.2.1 a a a\n"), "a", 1, 0 },
-    { TEXT("192.0.2.1 a\n192.0.2.1 a\n192.0.2.1 a\n192.0.2.1 a\n"), "a", 3, 0 },
+    { TEXT("192.0.2.1 a\n192.0.2.1 a\n::1 b\n192.0.2.1 a\n192.0.2.1 a\n::2 a\n"), "a", 4, 1 },
     { TEXT("192.0.2.1\0 a\n192.0.2.1 a\0\n"), "a", 0, 0 },
     { TEXT("192.0.2.1"), "192.0.2.1", 0, 0 },
 };
@@ -1950,10 +1950,15 @@ static void a_hosts_file_is_found_by_name(void **state)
     for (size_t i = 0; i < COUNT(host_files); i++) {
         const hosts_case *c = &host_files[i];
         ehlo_str text = guarded(c->text);
-        ehlo_address addresses[3];
-        ehlo_str name = ehlo_str_from(c->name);
-        assert_int_equal(ehlo_hosts_find(text, name, EHLO_FAMILY_IPV4, addresses, 3), c->n4);
-        assert_int_equal(ehlo_hosts_find(text, name, EHLO_FAMILY_IPV6, addresses, 3), c->n6);
+        ehlo_str rest = text;
+        ehlo_address address;
+        size_t found[2] = { 0 };
+        while (ehlo_hosts_next(&rest, ehlo_str_from(c->name), &address)) {
+            found[address.family == EHLO_FAMILY_IPV6]++;
+            assert_int_equal(address.port, 0);
+        }
+        assert_int_equal(found[0], c->n4);
+        assert_int_equal(found[1], c->n6);
         unguard(text);
     }
 }

@@ -195,6 +195,12 @@ static void aliases_lead_to_the_records_behind_them(void **state) /* [C117] */
     dns_add_cname(&built, "alias.x", "real.x");
     make_plan("alias.x", NULL, 1, EHLO_MX_MAX);
     assert_plan(EHLO_ROUTE_FOUND, "0 alias.x", "an alias without MX");
+    static const ehlo_str own = TEXT("Real.X");
+    const ehlo_relay_policy policy = { .own_names = &own, .nown_names = 1 };
+    dns_begin(&built, DNS_RESPONSE, "alias.x", EHLO_DNS_MX);
+    dns_add_cname(&built, "alias.x", "real.x");
+    make_plan("alias.x", &policy, 1, EHLO_MX_MAX);
+    assert_plan(EHLO_ROUTE_SELF, "", "an alias of ours without MX"); /* [C116] */
 }
 
 /* -- equal preferences ------------------------------------------------------------------------------ */
@@ -482,9 +488,9 @@ static const destination_case destinations[] = {
     { TEXT("a@[IPv6:2001:DB8::1]"), TEXT("[ipv6:2001:db8::1]"), SMART },
     { TEXT("a@B\xc3\xbc"
            "CHER.Example"),
-      TEXT("b\xc3\xbc"
-           "cher.example"),
-      SMART },
+      TEXT(""), SMART }, /* no name that DNS may be asked for */
+    { TEXT("a@192.0.2.1"), TEXT(""), SMART },
+    { TEXT("a@[x:192.0.2.1]"), TEXT(""), SMART },
     { TEXT("a@" LONGEST), TEXT(LONGEST), SMART },
     { TEXT("postmaster"), TEXT(""), SMART },
     { TEXT("PostMaster"), TEXT(""), SMART },

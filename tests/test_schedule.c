@@ -153,6 +153,8 @@ static void messages_expire_and_senders_are_warned_by_age(void **state) /* [C127
         const age_case *c = &ages[i];
         int expired = ehlo_schedule_expired(&c->schedule, c->arrived, c->now);
         int warns = ehlo_schedule_warns(&c->schedule, c->arrived, c->now);
+        int is_over = ehlo_schedule_expires(&c->schedule, c->arrived) <= c->now;
+        if (c->now < EHLO_NEVER - 1) assert_int_equal(is_over, expired);
         if (expired != c->expired || warns != c->warns) fail_msg("case %zu: expired %d, warns %d", i, expired, warns);
     }
 }

@@ -1,6 +1,6 @@
 /* test_simulation.c - relays in a world of machines, with a clock and a network of its own, where much goes wrong.
  *
- *     test_simulation              many seeds: EHLO_SIMULATION_SEEDS of them
+ *     test_simulation              many seeds: EHLO_SIMULATION_SEEDS of them, from EHLO_SIMULATION_FIRST on
  *     test_simulation SEED         that one again, exactly; with EHLO_SIMULATION_TRACE=1, all that happens in it */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,12 @@
 #include "simulator/os.h"
 #include "simulator/scene.h"
 
-enum { SEEDS = 1500 };
+/* A sanitizer makes each of them take four times as long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SEEDS = 300 };
+#else
+enum { SEEDS = 1000 };
+#endif
 
 static void print_sums(const ledger_sums *s)
 {
@@ -105,7 +110,7 @@ static void assert_found(const ehlo_store *functions, const char *what)
 static int forget_record(void *ctx, ehlo_batch *batch, const ehlo_progress *progress, void *const *reports,
                          size_t nreports, ehlo_pending *pending)
 {
-    if (world_chance(50)) return EHLO_OK;
+    if (nreports == 0 && world_chance(50)) return EHLO_OK;
     return store_functions.record(ctx, batch, progress, reports, nreports, pending);
 }
 
@@ -135,11 +140,13 @@ static void a_store_that_forgets_a_message_is_found_out(void **state)
 static int record_without_wait(void *ctx, ehlo_batch *batch, const ehlo_progress *progress, void *const *reports,
                                size_t nreports, ehlo_pending *pending)
 {
-    static ehlo_progress changed; /* it stays until the answer */
-    changed = *progress;
-    if (batch->rcpts[0].rcpt.outcome == EHLO_OUTCOME_UNCERTAIN && changed.next_try != EHLO_NEVER)
-        changed.next_try = SIMULATOR_EPOCH_MS;
-    return store_functions.record(ctx, batch, &changed, reports, nreports, pending);
+    static ehlo_progress some[1024]; /* they stay until the answer */
+    static size_t last;
+    ehlo_progress *changed = &some[last++ % 1024];
+    *changed = *progress;
+    if (batch->rcpts[0].rcpt.outcome == EHLO_OUTCOME_UNCERTAIN && changed->next_try != EHLO_NEVER)
+        changed->next_try = SIMULATOR_EPOCH_MS;
+    return store_functions.record(ctx, batch, changed, reports, nreports, pending);
 }
 
 static void a_retry_at_once_after_an_uncertain_end_is_found_out(void **state)

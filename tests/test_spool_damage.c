@@ -402,6 +402,16 @@ static void what_is_no_file_keeps_nobody_from_starting(void **state)
     end_scene(s);
 }
 
+static void write_text(const struct place *p, const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%.60s/%s", p->dir, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
 /* The generation is lost: ids are still none that were used. */
 static void a_damaged_generation_is_taken_from_the_messages(void **state)
 {
@@ -409,18 +419,28 @@ static void a_damaged_generation_is_taken_from_the_messages(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct scene *s = set_scene(&victim);
-        char path[256];
         uint64_t used = s->place.spool->next_id;
         place_close(&s->place);
-        snprintf(path, sizeof path, "%s/generation", s->place.dir);
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        fputs(texts[i], file);
-        fclose(file);
+        write_text(&s->place, "generation", texts[i]);
         place_open(&s->place);
         assert_true(s->place.spool->next_id > used);
         end_scene(s);
     }
+}
+
+/* What was put aside had an id too; but one that we never gave says nothing. */
+static void ids_of_what_was_put_aside_count_too(void **state)
+{
+    struct scene *s = set_scene(&victim);
+    (void)state;
+    place_close(&s->place);
+    write_text(&s->place, "generation", "");
+    write_text(&s->place, "corrupt/0000ab0000000000", "");
+    write_text(&s->place, "corrupt/ffffffffffffffff", "");
+    write_text(&s->place, "queue/fffffffffffffff0", "");
+    place_open(&s->place);
+    assert_int_equal(s->place.spool->next_id >> 40, 0xac);
+    end_scene(s);
 }
 
 int main(void)
@@ -438,6 +458,7 @@ int main(void)
         cmocka_unit_test(what_is_no_message_stays_where_it_is),
         cmocka_unit_test(what_is_no_file_keeps_nobody_from_starting),
         cmocka_unit_test(a_damaged_generation_is_taken_from_the_messages),
+        cmocka_unit_test(ids_of_what_was_put_aside_count_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

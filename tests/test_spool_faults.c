@@ -209,6 +209,37 @@ static void what_failed_once_is_recorded_by_the_second_attempt(void **state)
     }
 }
 
+/* What a record left that could neither be made nor taken back is cut off before the next one, which may be shorter. */
+static void the_rest_of_a_record_is_cut_off(void **state)
+{
+    (void)state;
+    for (int n = 2; n <= 7; n++) { /* from here on, up to its sync, nothing works */
+        struct place p;
+        ehlo_progress progress = { .next_try = start_ms, .attempt = 1 };
+        struct call call;
+        place_make(&p);
+        assert_int_equal(accept_mail(&p, &several, NULL), EHLO_OK);
+        assert_int_equal(claim_batches(&p, start_ms + DAY_MS, batches, 1), 1);
+        watch.fail_at = n;
+        watch.fail_on = 1;
+        watch.error = EIO;
+        watch.write_max = 50;
+        watch_calls(1);
+        assert_int_equal(record_batch(&p, batches[0], EHLO_STATE_QUEUED, NULL, NULL), EHLO_ERR_SYSTEM);
+        watch_calls(0);
+        batches[0]->nrcpts = 1;
+        batches[0]->rcpts[0].text_len = 0;
+        call_begin(&call);
+        assert_int_equal(call_end(&call, spool_store.record(p.spool, batches[0], &progress, NULL, 0, &call.pending)),
+                         EHLO_OK);
+        release_all(&p, batches, 1);
+        place_reopen(&p);
+        assert_int_equal(read_all_mails(&p), 1);
+        assert_int_equal(count_files(&p, "corrupt"), 0);
+        place_end(&p);
+    }
+}
+
 /* An octet that a sync has lost is not brought back by another sync: the file is given up. */
 static void a_sync_that_failed_is_not_tried_again(void **state)
 {
@@ -231,6 +262,115 @@ static void a_sync_that_failed_is_not_tried_again(void **state)
         assert_int_equal(accept_mail(&p, &small, NULL), EHLO_OK);
         place_end(&p);
     }
+}
+
+/* syncfs tells of a lost octet once, to whoever asks next: a file that is being written meanwhile has to be asked itself. */
+static void a_file_that_lost_octets_while_others_were_synced_is_not_accepted(void **state)
+{
+    struct place p;
+    struct call call;
+    (void)state;
+    place_init(&p);
+    p.settings.group_min = 1;
+    place_open(&p);
+    void *message = write_mail(&p, &large, 50000); /* some of it is in its file */
+    watch.only = "syncfs";
+    watch.fail_at = 1;
+    watch.error = EIO;
+    watch_calls(1);
+    assert_int_equal(accept_mail(&p, &small, NULL), EHLO_ERR_SYSTEM);
+    watch_calls(0);
+    watch.only = "range"; /* now syncfs finds nothing wrong any more, but the file knows */
+    watch.calls = 0;
+    watch_calls(1);
+    call_begin(&call);
+    assert_int_equal(call_end(&call, spool_store.commit(p.spool, message, &call.pending)), EHLO_ERR_SYSTEM);
+    watch_calls(0);
+    assert_int_equal(watch.calls, 1);
+    assert_int_equal(read_all_mails(&p), 0);
+    assert_int_equal(count_files(&p, "queue"), 0);
+    place_end(&p);
+}
+
+/* One call for all is good enough only where it promises as much as one for each. */
+static void all_are_synced_together_only_where_that_is_a_promise(void **state)
+{
+    static const struct {
+        const char *release;
+        long file_system;
+        int together;
+    } rows[] = {
+        { "5.17.0", EXT4_SUPER_MAGIC, 1 },      { "5.16.20-generic", EXT4_SUPER_MAGIC, 0 },
+        { "4.19", XFS_SUPER_MAGIC, 0 },         { "6.0.1", XFS_SUPER_MAGIC, 1 },
+        { "10.2", (long)BTRFS_SUPER_MAGIC, 1 }, { "", EXT4_SUPER_MAGIC, 0 },
+        { "6.1", 0x65735546 /* FUSE */, 0 },    { "6.1", NFS_SUPER_MAGIC, 0 },
+        { "6", EXT4_SUPER_MAGIC, 1 },           { "6.1", OVERLAYFS_SUPER_MAGIC, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct place p;
+        place_init(&p);
+        p.settings.group_min = 1;
+        watch.release = rows[i].release;
+        watch.file_system = rows[i].file_system;
+        place_open(&p);
+        watch.only = "syncfs";
+        watch_calls(1);
+        assert_int_equal(accept_mail(&p, &small, NULL), EHLO_OK);
+        watch_calls(0);
+        if ((watch.calls > 0) != rows[i].together) fail_msg("%s, %lx", rows[i].release, rows[i].file_system);
+        place_end(&p);
+    }
+}
+
+/* Without a descriptor nothing is wrong with the message: a second later there may be one. */
+static void for_want_of_a_descriptor_a_message_waits_for_a_second(void **state)
+{
+    static const int errors[] = { EMFILE, ENFILE };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct place p;
+        place_make(&p);
+        assert_int_equal(accept_mail(&p, &small, NULL), EHLO_OK);
+        watch.only = "open";
+        watch.fail_at = 1;
+        watch.error = errors[i];
+        watch_calls(1);
+        assert_int_equal(claim_batches(&p, start_ms + 1000, batches, 1), 0);
+        watch_calls(0);
+        assert_int_equal(claim_batches(&p, start_ms + 1999, batches, 1), 0);
+        assert_int_equal(claim_batches(&p, start_ms + 2000, batches, 1), 1);
+        release_all(&p, batches, 1);
+        place_end(&p);
+    }
+}
+
+/* A disk that is full is emptied by delivering: the spool starts. */
+static void a_full_disk_keeps_nobody_from_starting(void **state)
+{
+    struct place p;
+    (void)state;
+    place_make(&p);
+    assert_int_equal(accept_mail(&p, &small, NULL), EHLO_OK);
+    for (int i = 0; i < 5; i++) {
+        place_close(&p);
+        watch.only = "create"; /* nothing new has room; what there is may be overwritten */
+        watch.calls = 0;
+        watch.fail_at = 3; /* the lock, and the generation, are there */
+        watch.fail_on = 1;
+        watch.error = ENOSPC;
+        watch_calls(1);
+        place_open(&p);
+        watch_calls(0);
+        assert_int_equal(p.spool->next_id >> 40, i + 2);
+        assert_int_equal(read_all_mails(&p), 1);
+    }
+    char path[256];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/generation", p.dir);
+    assert_int_equal(stat(path, &status), 0);
+    assert_in_range(status.st_size, 1, 1024);
+    place_end(&p);
 }
 
 /* One message of a group fails alone where files are synced one by one; together, all do. */
@@ -399,7 +539,12 @@ int main(void)
         cmocka_unit_test(whichever_call_fails_all_of_it_fails_and_nothing_is_half_done),
         cmocka_unit_test(a_full_disk_is_told_from_one_that_fails),
         cmocka_unit_test(what_failed_once_is_recorded_by_the_second_attempt),
+        cmocka_unit_test(the_rest_of_a_record_is_cut_off),
         cmocka_unit_test(a_sync_that_failed_is_not_tried_again),
+        cmocka_unit_test(a_file_that_lost_octets_while_others_were_synced_is_not_accepted),
+        cmocka_unit_test(all_are_synced_together_only_where_that_is_a_promise),
+        cmocka_unit_test(for_want_of_a_descriptor_a_message_waits_for_a_second),
+        cmocka_unit_test(a_full_disk_keeps_nobody_from_starting),
         cmocka_unit_test(a_group_fails_as_far_as_its_sync_did),
         cmocka_unit_test(what_cannot_be_read_is_claimed_later),
         cmocka_unit_test(a_body_that_cannot_be_read_may_be_asked_for_again),

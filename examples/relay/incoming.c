@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BLOCK_SIZE = 1024, ID_MAX = 128 };
+enum { BLOCK_SIZE = 1024, ID_MAX = 128, DESTINATION_MAX = 255 };
 
 /* Text that lives as long as the message. */
 struct block {
@@ -34,7 +34,7 @@ struct incoming {
     struct block *blocks;
     void *message;       /* the store's; NULL before and behind it */
     ehlo_str their_name; /* what the store calls it, */
-    char name[ID_MAX];   /* and a copy, for afterwards; empty before */
+    char name[ID_MAX];   /* and a copy, for afterwards; "-" before */
     char received[TRACE_RECEIVED_MAX];
     size_t received_len;
     size_t received_at; /* octets of it that the store has taken */
@@ -114,26 +114,44 @@ static void incoming_free(struct incoming *in)
 
 /* -- envelope --------------------------------------------------------------------------------------- */
 
+/* A report has to find its way back. */
+static int check_way_back(const struct incoming *in)
+{
+    char destination[DESTINATION_MAX];
+    size_t len;
+    if (in->envelope.from.len == 0) return EHLO_OK;
+    return ehlo_destination_write(in->queue->policy, in->envelope.from, destination, sizeof destination, &len);
+}
+
+/* Whether a next hop has to offer 8BITMIME is told by the octets: nearly everybody says BODY=8BITMIME, whatever he has, and
+ * some say BODY=7BIT (RFC 6152 3). */
 static int keep_mail(struct incoming *in, const ehlo_mail *mail)
 {
-    in->envelope.body = mail->body;
+    in->envelope.body = mail->body == EHLO_BODY_BINARYMIME ? EHLO_BODY_BINARYMIME : EHLO_BODY_DEFAULT;
     in->envelope.ret = mail->ret;
     if (mail->present & EHLO_PARAM_SMTPUTF8) in->envelope.flags |= EHLO_SEND_UTF8;
     int result = keep_xtext(in, mail->envid, &in->envelope.envid);
     if (result != EHLO_OK || mail->path.mailbox.len == 0) return result;
-    return keep_mailbox(in, &mail->path, in->queue->postmaster_domain, &in->envelope.from);
+    result = keep_mailbox(in, &mail->path, in->queue->postmaster_domain, &in->envelope.from);
+    return result == EHLO_OK ? check_way_back(in) : result;
 }
 
-struct incoming *incoming_new(struct queue *queue, ehlo_server *s, ehlo_str hello, const ehlo_mail *mail)
+int incoming_new(struct incoming **new, struct queue *queue, ehlo_server *s, ehlo_str hello, const ehlo_mail *mail)
 {
     struct incoming *in = calloc(1, sizeof *in);
-    if (in == NULL) return NULL;
+    if (in == NULL) return EHLO_ERR_MEMORY;
     in->queue = queue;
     in->conn = ehlo_conn_number(s);
     in->pending.loop = ehlo_conn_loop(s);
-    if (keep(in, hello, &in->hello) == EHLO_OK && keep_mail(in, mail) == EHLO_OK) return in;
-    incoming_free(in);
-    return NULL;
+    in->name[0] = '-';
+    int result = keep(in, hello, &in->hello);
+    if (result == EHLO_OK) result = keep_mail(in, mail);
+    if (result != EHLO_OK) {
+        incoming_free(in);
+        in = NULL;
+    }
+    *new = in;
+    return result;
 }
 
 static int make_room(struct incoming *in)
@@ -160,7 +178,6 @@ static int keep_orcpt(struct incoming *in, const ehlo_rcpt *from, ehlo_recipient
 
 static int keep_destination(struct incoming *in, ehlo_str mailbox, ehlo_str *destination)
 {
-    enum { DESTINATION_MAX = 255 };
     char *bytes = reserve(in, DESTINATION_MAX);
     if (bytes == NULL) return EHLO_ERR_MEMORY;
     destination->ptr = bytes;
@@ -198,8 +215,8 @@ int incoming_address(struct incoming *in, const ehlo_rcpt *rcpt)
 
 static void log_result(const struct incoming *in, const char *what)
 {
-    log_line("%s: from <%.*s>, %zu recipients, %" PRIu64 " octets: %s", in->name, (int)in->envelope.from.len,
-             in->envelope.from.ptr, in->envelope.nrcpts, in->size, what);
+    log_line("%s: from <%.*s>, %zu recipient%s, %" PRIu64 " octets: %s", in->name, (int)in->envelope.from.len,
+             in->envelope.from.ptr, in->envelope.nrcpts, in->envelope.nrcpts == 1 ? "" : "s", in->size, what);
 }
 
 /* NUL-ended. */

@@ -19,8 +19,9 @@ struct queue {
 
 struct incoming;
 
-/* Begins one, with what MAIL said; hello: the name the peer gave. NULL: there is no memory. */
-struct incoming *incoming_new(struct queue *queue, ehlo_server *s, ehlo_str hello, const ehlo_mail *mail);
+/* Begins one, with what MAIL said; hello: the name the peer gave. EHLO_ERR_ARG: its sender could not be told of a failure;
+ * EHLO_ERR_MEMORY. *new is NULL then. */
+int incoming_new(struct incoming **new, struct queue *queue, ehlo_server *s, ehlo_str hello, const ehlo_mail *mail);
 
 /* Adds a recipient. EHLO_ERR_ARG: its address leads nowhere; EHLO_ERR_SPACE: its parameters cannot be passed on;
  * EHLO_ERR_MEMORY. */

@@ -120,7 +120,8 @@ int list_print(const char *dir)
     if (table.messages == 0) {
         puts("the queue is empty");
     } else {
-        printf("%zu messages, %zu recipients\n", table.messages, table.recipients);
+        printf("%zu message%s, %zu recipient%s\n", table.messages, table.messages == 1 ? "" : "s", table.recipients,
+               table.recipients == 1 ? "" : "s");
     }
     return fflush(stdout) == 0 ? 0 : FAILED;
 }

@@ -12,8 +12,9 @@
 
 enum {
     SECONDS_MAX = 100000000,
-    FLUSH_MS = 500,  /* how often requests of --flush are looked for */
-    GRACE_MS = 10000 /* for what is under way when we are asked to end */
+    ADDRESS_SHARE_MIN = 50, /* connections that one address may have, however few there are */
+    FLUSH_MS = 500,         /* how often requests of --flush are looked for */
+    GRACE_MS = 10000        /* for what is under way when we are asked to end */
 };
 
 static const char help[] =
@@ -34,7 +35,8 @@ static const char help[] =
     "                          2001:db8::/32, an address); may be repeated\n"
     "  --max-size N            octets of a message; default 52428800\n"
     "  --max-recipients N      recipients of a message; default 1000\n"
-    "  --max-connections N     connections of clients at once; default 20000\n"
+    "  --max-connections N     connections of clients at once, as far as there are descriptors;\n"
+    "                          default 20000; a quarter of them from one address\n"
     "\n"
     "  --resolver ADDR:PORT    a recursive DNS server; may be repeated; default: those of the system\n"
     "  --smarthost HOST:PORT   everything goes to the first of these that can be reached; may be\n"
@@ -114,9 +116,20 @@ static void add_smart_host(struct options *o, const char *text)
 static void add_resolver(struct options *o, const char *text)
 {
     ehlo_address address = program_parse_listen("--resolver", text);
-    if (address.family == EHLO_FAMILY_NONE) program_usage_error("--resolver: \"%s\" is no address", text);
+    if (address.family == EHLO_FAMILY_NONE || address.port == 0) {
+        program_usage_error("--resolver: \"%s\" is not the address and port of a server", text);
+    }
     if (o->resolver_count == RESOLVERS_MAX) program_usage_error("--resolver: %d at most", RESOLVERS_MAX);
     o->resolvers[o->resolver_count++] = address;
+}
+
+/* A domain, and perhaps '@' in front; or an address, as a smart host may be one. */
+static void check_flush(const char *text)
+{
+    struct network address;
+    ehlo_str domain = ehlo_str_from(text[0] == '@' ? text + 1 : text);
+    if (ehlo_domain_parse(domain, 0, NULL, NULL, NULL) == EHLO_OK || network_parse(text, &address) == 0) return;
+    program_usage_error("--flush: \"%s\" is not a domain", text);
 }
 
 /* 1 if argv[*at] was this option, with a number. */
@@ -192,10 +205,11 @@ static int parse_list(int argc, char **argv, int *at, struct options *o)
 static void parse_option(int argc, char **argv, int *at, struct options *o)
 {
     const char *value;
-    if (program_option(argc, argv, at, "--spool", &o->spool) || program_option(argc, argv, at, "--flush", &o->flush))
-        return;
     if (parse_time(argc, argv, at, o) || parse_limit(argc, argv, at, o) || parse_list(argc, argv, at, o)) return;
-    if (program_option(argc, argv, at, "--listen", &o->listen)) {
+    if (program_option(argc, argv, at, "--spool", &o->spool)) return;
+    if (program_option(argc, argv, at, "--flush", &o->flush)) {
+        check_flush(o->flush);
+    } else if (program_option(argc, argv, at, "--listen", &o->listen)) {
         o->address = program_parse_listen("--listen", o->listen);
     } else if (program_option(argc, argv, at, "--hostname", &value)) {
         o->hostname = program_parse_domain("--hostname", value);
@@ -216,6 +230,7 @@ static void options_parse(int argc, char **argv, struct options *o)
     o->max_size = 52428800;
     o->max_recipients = 1000;
     o->max_connections = 20000;
+    o->concurrency = 100;
     program_begin(argv[0], help);
     for (int i = 1; i < argc; i++) parse_option(argc, argv, &i, o);
     if (o->spool == NULL || o->spool[0] == '\0') program_usage_error("--spool is required");
@@ -268,15 +283,29 @@ static void on_spool_problem(const char *text, void *ctx)
 static void open_spool(struct server *server)
 {
     char why[SPOOL_WHY_MAX];
-    const char *dir = server->o.spool;
     struct spool_settings settings = { .schedule = server->o.schedule,
                                        .now = (int64_t)time(NULL) * 1000,
                                        .on_problem = on_spool_problem };
-    int error = spool_open(&server->spool, dir, &settings, why);
-    if (error == EBUSY) {
-        program_fail("--spool %s: process %ld has it open", dir, (long)spool_holder(dir));
+    if (spool_open(&server->spool, server->o.spool, &settings, why) != 0) program_fail("--spool %s", why);
+}
+
+/* Clients must not take the descriptors that deliveries and the spool need: each delivery may have a session, an idle one
+ * beside it, and an open file. Of a client the message may be in a file, too. */
+static void limit_connections(struct server *server)
+{
+    struct rlimit limit;
+    size_t most = server->o.max_connections;
+    size_t reserve = 64 + 3 * (size_t)server->o.concurrency;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        size_t room = limit.rlim_cur > reserve ? (size_t)(limit.rlim_cur - reserve) / 2 : 0;
+        if (room == 0) program_fail("too few descriptors: --concurrency %u takes %zu", server->o.concurrency, reserve);
+        if (room < most) most = room;
     }
-    if (error != 0) program_fail("--spool %s: %s", dir, why[0] != '\0' ? why : strerror(error));
+    if (most < server->o.max_connections) {
+        log_line("at most %zu clients at once: there are %llu descriptors", most, (unsigned long long)limit.rlim_cur);
+    }
+    size_t share = most / 4 > ADDRESS_SHARE_MIN ? most / 4 : ADDRESS_SHARE_MIN;
+    need(ehlo_limits_new(&server->limits, most, share), "limits");
 }
 
 static ehlo_service *make_service(const struct options *o)
@@ -395,7 +424,7 @@ static void look_for_flush(ehlo_loop *loop, void *arg)
 
 static void start(struct server *server)
 {
-    need(ehlo_limits_new(&server->limits, server->o.max_connections, 0), "limits");
+    limit_connections(server);
     need(ehlo_loop_new(&server->loop, NULL), "the loop");
     open_spool(server);
     prepare_sessions(server);
@@ -406,6 +435,7 @@ static void start(struct server *server)
     start_runner(server);
     server->relay.queue.runner = server->runner;
     look_for_flush(server->loop, server);
+    if (server->o.domain_count + server->o.allowed_count == 0) log_line("neither --domain nor --allow: all is refused");
     log_line("%zu messages are queued", spool_count(server->spool));
     program_stop_on_signals(&server->loop, 1, GRACE_MS);
     program_ready(ehlo_listener_address(server->listener));

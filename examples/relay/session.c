@@ -55,12 +55,26 @@ static int on_hello(ehlo_server *s, ehlo_token token, const ehlo_hello *hello, e
     return EHLO_OK;
 }
 
+/* Why a path was not taken: a result of incoming.h; detail: of the enhanced code where its domain is the cause. */
+static ehlo_reply refusal(int result, uint16_t detail)
+{
+    switch (result) {
+    case EHLO_ERR_ARG:
+        return reply_make(553, 1, detail,
+                          "There is no way to this domain: it has to be ASCII, xn--..., or an IP address");
+    case EHLO_ERR_MEMORY:
+        return reply_failure(ENOMEM);
+    default:
+        return reply_make(501, 5, 4, "This cannot be passed on");
+    }
+}
+
 static int on_mail(ehlo_server *s, ehlo_token token, const ehlo_mail *mail, ehlo_reply *r, void *user)
 {
     struct session *session = user;
     (void)token;
-    session->incoming = incoming_new(&relay_of(s)->queue, s, ehlo_str_from(session->hello), mail);
-    if (session->incoming == NULL) *r = reply_failure(ENOMEM);
+    int result = incoming_new(&session->incoming, &relay_of(s)->queue, s, ehlo_str_from(session->hello), mail);
+    if (result != EHLO_OK) *r = refusal(result, 8);
     return EHLO_OK;
 }
 
@@ -72,19 +86,8 @@ static int on_rcpt(ehlo_server *s, ehlo_token token, const ehlo_rcpt *rcpt, ehlo
         *r = reply_make(550, 7, 1, "We do not relay for you");
         return EHLO_OK;
     }
-    switch (incoming_address(session->incoming, rcpt)) {
-    case EHLO_OK:
-        break;
-    case EHLO_ERR_ARG:
-        *r = reply_make(553, 1, 2, "There is no way to this domain");
-        break;
-    case EHLO_ERR_MEMORY:
-        *r = reply_failure(ENOMEM);
-        break;
-    default:
-        *r = reply_make(501, 5, 4, "This cannot be passed on");
-        break;
-    }
+    int result = incoming_address(session->incoming, rcpt);
+    if (result != EHLO_OK) *r = refusal(result, 2);
     return EHLO_OK;
 }
 

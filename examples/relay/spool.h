@@ -22,7 +22,7 @@ struct spool_settings {
     ehlo_schedule schedule; /* what is read at the start is never tried later than this allows */
     int64_t now;            /* Unix ms. Required */
     unsigned threads;       /* that read, write and sync; 4; at least 2 */
-    unsigned group_min;     /* from so many on, what waits to be synced is synced by one call for all; 4 */
+    unsigned group_min;     /* from so many on, what waits to be synced is synced by one call for all; 2 */
     /* A line on what nobody is answered for: a damaged message, a file that cannot be removed. From any thread. */
     void (*on_problem)(const char *text, void *ctx);
     void *ctx;
@@ -38,7 +38,8 @@ int spool_open(struct spool **spool, const char *dir, const struct spool_setting
  * a power cut. The relay is freed before, the loop after. */
 void spool_close(struct spool *spool);
 
-/* The functions of the store; their ctx is the struct spool. They may be called from several threads. */
+/* The functions of the store; their ctx is the struct spool. They may be called from several threads. Leases do not end by
+ * themselves, whatever the clock says: nobody else has the spool, so what was claimed is at work until it is released. */
 extern const ehlo_store spool_store;
 
 /* Messages that are queued. */
@@ -74,7 +75,8 @@ struct spool_entry {
  * goes meanwhile may be told or not, and what is damaged is passed over. 0, or an errno; ENOENT: there is no spool. */
 int spool_list(const char *dir, void (*each)(const struct spool_entry *entry, void *arg), void *arg);
 
-/* The process that has the spool in dir open; 0: none, or it cannot be told. */
+/* The process that has the spool in dir open; 0: none, or it cannot be told. Not from that process itself: a lock of fcntl goes
+ * with any descriptor of the file. */
 pid_t spool_holder(const char *dir);
 
 /* Asks the relay that has the spool, or will have it, to try a destination now: "example.org", or "@example.org" for it

@@ -13,11 +13,11 @@
 #include <sys/stat.h>
 
 enum {
-    FIRST_LINE = 31,     /* octets of "ehlo-spool 1 LLLLLLLL CCCCCCCC\n" */
-    BODY_LINE = 35,      /* of "body LENGTH CHECKSUM\n", the length with 20 digits */
-    RECORD_HEAD = 29,    /* of "R LLLLLLLL CCCCCCCC HHHHHHHH " */
-    BLOCK = 64 * 1024,   /* read at once */
-    TAIL_MAX = 256 << 20 /* of all records */
+    FIRST_LINE = 31,       /* octets of "ehlo-spool 1 LLLLLLLL CCCCCCCC\n" */
+    BODY_LINE = 35,        /* of "body LENGTH CHECKSUM\n", the length with 20 digits */
+    RECORD_HEAD = 29,      /* of "R LLLLLLLL CCCCCCCC HHHHHHHH " */
+    BLOCK = 64 * 1024,     /* read at once */
+    RECORD_MAX = 256 << 20 /* octets of a record that is one of ours */
 };
 
 /* -- names ------------------------------------------------------------------------------------------ */
@@ -138,18 +138,43 @@ static void write_result(struct text *t, const ehlo_batch_rcpt *b)
     write_kept(t, b->host, b->host_len);
 }
 
-void spool_record_write(struct text *t, uint32_t part, const ehlo_batch *batch, const ehlo_progress *progress,
-                        const uint64_t *reports, size_t nreports)
+uint32_t spool_result_sum(const ehlo_batch_rcpt *b)
 {
+    const uint16_t numbers[] = { b->state,     b->uncertain,        b->rcpt.outcome,     b->rcpt.stage,
+                                 b->rcpt.code, b->rcpt.enhanced[0], b->rcpt.enhanced[1], b->rcpt.enhanced[2],
+                                 b->text_len,  b->host_len };
+    uint32_t sum = checksum(0, numbers, sizeof numbers);
+    sum = checksum(sum, b->text, b->text_len);
+    return checksum(sum, b->host, b->host_len);
+}
+
+/* A final result is always told again. */
+static int is_as_before(const ehlo_batch_rcpt *b, const uint32_t *before, uint32_t first)
+{
+    return before != NULL && b->state == EHLO_STATE_QUEUED && before[b->number - first] == spool_result_sum(b);
+}
+
+static void write_results(struct text *t, const ehlo_batch *batch, const uint32_t *before, uint32_t first)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < batch->nrcpts; i++) n += !is_as_before(&batch->rcpts[i], before, first);
+    text_number(t, n);
+    for (size_t i = 0; i < batch->nrcpts; i++) {
+        if (!is_as_before(&batch->rcpts[i], before, first)) write_result(t, &batch->rcpts[i]);
+    }
+}
+
+void spool_record_write(struct text *t, const struct spool_attempt *record)
+{
+    const ehlo_progress *progress = record->progress;
     text_format(t, "R %08x %08x %08x ", 0U, 0U, 0U);
-    text_format(t, "%u", (unsigned)part);
+    text_format(t, "%u", (unsigned)record->part);
     text_number(t, progress->attempt);
     text_signed(t, progress->next_try);
     text_number(t, progress->warned);
-    text_number(t, nreports);
-    for (size_t i = 0; i < nreports; i++) text_format(t, " %016llx", (unsigned long long)reports[i]);
-    text_number(t, batch->nrcpts);
-    for (size_t i = 0; i < batch->nrcpts; i++) write_result(t, &batch->rcpts[i]);
+    text_number(t, record->nreports);
+    for (size_t i = 0; i < record->nreports; i++) text_format(t, " %016llx", (unsigned long long)record->reports[i]);
+    write_results(t, record->batch, record->before, record->first);
     if (t->failed) return;
     put_hex(t->bytes + 2, (uint32_t)(t->len - RECORD_HEAD));
     put_hex(t->bytes + 11, checksum(0, t->bytes + RECORD_HEAD, t->len - RECORD_HEAD));
@@ -197,15 +222,15 @@ static int check_header(const struct spool_file *f, size_t header_len)
     return !r.bad && sum == checksum(0, f->block + FIRST_LINE, header_len - FIRST_LINE) ? 0 : EBADMSG;
 }
 
-/* Room for as many destinations and recipients as there are lines of theirs. */
-static int make_room(struct spool_file *f, const struct reader *r)
+/* Room for as many destinations and wanted recipients as there are lines of theirs. */
+static int make_room(struct spool_file *f, const struct reader *r, uint32_t only)
 {
     uint32_t parts = 0;
     uint32_t rcpts = 0;
     for (const char *at = r->at; at < r->end; at++) {
         if (at[-1] != '\n') continue;
         if (*at == 'd') parts++;
-        if (*at == 'r') rcpts++;
+        if (*at == 'r' && (only == SPOOL_ALL || only + 1 == parts)) rcpts++;
     }
     if (parts == 0 || rcpts == 0 || rcpts > SPOOL_RECIPIENTS_MAX) return EBADMSG;
     f->parts = calloc(parts, sizeof *f->parts);
@@ -226,6 +251,7 @@ static void read_recipient(struct reader *r, ehlo_recipient *rcpt)
 /* The destinations and their recipients, of which those of part `only` are kept. */
 static void read_parts(struct spool_file *f, struct reader *r, uint32_t only)
 {
+    ehlo_batch_rcpt unwanted = { .number = 0 };
     uint32_t number = 0;
     while (read_if(r, "destination")) {
         struct spool_part *part = &f->parts[f->nparts++];
@@ -234,12 +260,11 @@ static void read_parts(struct spool_file *f, struct reader *r, uint32_t only)
         part->next_try = f->arrived;
         read_word(r, "\n");
         while (read_if(r, "rcpt")) {
-            ehlo_batch_rcpt *b = &f->rcpts[f->nrcpts];
+            int wanted = only == SPOOL_ALL || only + 1 == f->nparts;
+            ehlo_batch_rcpt *b = wanted ? &f->rcpts[f->nrcpts++] : &unwanted;
             read_recipient(r, &b->rcpt);
             b->number = number++;
             part->count++;
-            if (only != SPOOL_ALL && only + 1 != f->nparts) continue;
-            f->nrcpts++;
         }
         if (part->count == 0 || part->destination.len == 0 || part->destination.len > 255) r->bad = 1;
     }
@@ -268,7 +293,7 @@ static void read_mail(struct spool_file *f, struct reader *r)
 static int read_header(struct spool_file *f, size_t header_len, uint32_t only)
 {
     struct reader r = { .at = f->block + FIRST_LINE, .end = f->block + header_len };
-    int error = make_room(f, &r);
+    int error = make_room(f, &r, only);
     if (error != 0) return error;
     read_mail(f, &r);
     read_parts(f, &r, only);
@@ -283,7 +308,7 @@ static int read_header(struct spool_file *f, size_t header_len, uint32_t only)
 
 /* -- reading: records ------------------------------------------------------------------------------- */
 
-enum record { RECORD_WHOLE, RECORD_TORN, RECORD_DAMAGED };
+enum record { RECORD_WHOLE, RECORD_LONGER, RECORD_TORN, RECORD_DAMAGED };
 
 /* Where a file grew and its octets never came, there are zeros: many, or at an edge. What changed otherwise is damage: no
  * single bit makes such zeros of what we write. */
@@ -296,12 +321,12 @@ static int has_holes(const char *bytes, size_t len)
     return 0;
 }
 
-/* What stands at the start of the len octets that are left of a file: a record of *record_len octets, or one whose
- * writing was cut short, with nothing behind it. */
-static enum record look_at_record(const char *bytes, size_t len, size_t *record_len)
+/* What stands at the start of the `left` octets that are left of a file, of which len are here: a record of *record_len
+ * octets, or one whose writing was cut short, with nothing behind it. RECORD_LONGER: more of it is wanted. */
+static enum record look_at_record(const char *bytes, size_t len, uint64_t left, size_t *record_len)
 {
     char head[RECORD_HEAD];
-    if (len < RECORD_HEAD) return RECORD_TORN; /* no record is as short */
+    if (left < RECORD_HEAD) return RECORD_TORN; /* no record is as short */
     memcpy(head, bytes, sizeof head);
     struct reader r = { .at = head, .end = head + sizeof head };
     read_word(&r, "R ");
@@ -313,9 +338,11 @@ static enum record look_at_record(const char *bytes, size_t len, size_t *record_
     read_word(&r, " ");
     if (r.bad || head_sum != checksum(0, bytes, 19)) return has_holes(bytes, len) ? RECORD_TORN : RECORD_DAMAGED;
     *record_len = RECORD_HEAD + text_len + 1;
-    if (*record_len > len) return RECORD_TORN;
+    if (*record_len > RECORD_MAX) return RECORD_DAMAGED;
+    if (*record_len > left) return RECORD_TORN;
+    if (*record_len > len) return RECORD_LONGER;
     if (sum == checksum(0, bytes + RECORD_HEAD, text_len) && bytes[*record_len - 1] == '\n') return RECORD_WHOLE;
-    return *record_len == len && has_holes(bytes, len) ? RECORD_TORN : RECORD_DAMAGED;
+    return *record_len == left && has_holes(bytes, *record_len) ? RECORD_TORN : RECORD_DAMAGED;
 }
 
 static size_t read_kept(struct reader *r, char kept[EHLO_REPLY_KEPT])
@@ -381,33 +408,55 @@ static int apply_record(struct spool_file *f, struct reader *r, uint32_t only)
     return r->bad || r->at != r->end ? EBADMSG : 0;
 }
 
-static int apply_records(struct spool_file *f, char *bytes, size_t len, uint32_t only)
+/* Applies the records that are whole in the len octets of the `left` that are left; *used are theirs. RECORD_LONGER: more
+ * is wanted, *wanted octets at least. */
+static int apply_records(struct spool_file *f, char *bytes, size_t len, uint64_t left, uint32_t only, size_t *used,
+                         size_t *wanted)
 {
+    enum record record = RECORD_WHOLE;
     int error = 0;
-    while (len > 0 && error == 0) {
-        size_t record_len = 0;
-        enum record record = look_at_record(bytes, len, &record_len);
-        if (record == RECORD_TORN) return 0;
+    *used = 0;
+    *wanted = RECORD_HEAD;
+    while (error == 0 && record == RECORD_WHOLE && *used < len) {
+        if (len - *used < RECORD_HEAD && len < left) return 0;
+        record = look_at_record(bytes + *used, len - *used, left - *used, wanted);
         if (record == RECORD_DAMAGED) return EBADMSG;
-        struct reader r = { .at = bytes + RECORD_HEAD, .end = bytes + record_len };
+        if (record == RECORD_TORN) *wanted = 0;
+        if (record != RECORD_WHOLE) return 0;
+        struct reader r = { .at = bytes + *used + RECORD_HEAD, .end = bytes + *used + *wanted };
         error = apply_record(f, &r, only);
-        f->end += record_len;
-        bytes += record_len;
-        len -= record_len;
+        *used += *wanted;
+        f->end += *wanted;
+    }
+    return error;
+}
+
+/* Reads on by pieces: a long life has many records, of which only the last ones count. */
+static int read_tail(struct spool_file *f, int fd, uint64_t size, uint32_t only)
+{
+    size_t wanted = RECORD_HEAD;
+    int error = 0;
+    while (f->end < size && wanted > 0 && error == 0) {
+        uint64_t left = size - f->end;
+        size_t room = wanted < BLOCK ? BLOCK : wanted;
+        size_t len = left < room ? (size_t)left : room;
+        size_t used = 0;
+        char *bytes = malloc(len);
+        if (bytes == NULL) return ENOMEM;
+        error = read_at(fd, bytes, len, f->end);
+        if (error == 0) error = apply_records(f, bytes, len, left, only, &used, &wanted);
+        free(bytes);
     }
     return error;
 }
 
 static int read_records(struct spool_file *f, int fd, uint64_t size, size_t block_len, uint32_t only)
 {
-    uint64_t len = size - f->end;
-    if (len == 0) return 0;
-    if (size <= block_len) return apply_records(f, f->block + f->end, (size_t)len, only);
-    if (len > TAIL_MAX) return EBADMSG;
-    f->tail = malloc((size_t)len);
-    if (f->tail == NULL) return ENOMEM;
-    int error = read_at(fd, f->tail, (size_t)len, f->end);
-    return error != 0 ? error : apply_records(f, f->tail, (size_t)len, only);
+    size_t used = 0;
+    size_t wanted = 0;
+    if (size > block_len) return read_tail(f, fd, size, only);
+    uint64_t left = size - f->end;
+    return apply_records(f, f->block + f->end, (size_t)left, left, only, &used, &wanted);
 }
 
 /* -- reading: all of it ----------------------------------------------------------------------------- */
@@ -446,7 +495,6 @@ void spool_file_free(struct spool_file *f)
     free(f->rcpts);
     free(f->reports);
     free(f->block);
-    free(f->tail);
     memset(f, 0, sizeof *f);
 }
 

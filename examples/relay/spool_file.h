@@ -59,7 +59,6 @@ struct spool_file {
     uint64_t end;     /* of the last whole record: what is behind it was never recorded */
     const char *body; /* all of it, where it was short enough to be read at once; NULL otherwise */
     char *block;
-    char *tail;
 };
 
 /* For `only` and `end` below. */
@@ -80,9 +79,22 @@ void spool_header_write(struct text *t, uint64_t id, const ehlo_queued *queued, 
 /* Puts in what is known at the end. */
 void spool_header_finish(struct text *t, uint64_t body_len, uint32_t body_sum);
 
-/* Writes the record of an attempt. */
-void spool_record_write(struct text *t, uint32_t part, const ehlo_batch *batch, const ehlo_progress *progress,
-                        const uint64_t *reports, size_t nreports);
+/* An attempt's end. */
+struct spool_attempt {
+    uint32_t part;
+    const ehlo_batch *batch;
+    const ehlo_progress *progress;
+    const uint64_t *reports;
+    size_t nreports;
+    /* The sums of what was recorded of the part's recipients before, by their numbers less the first's: those of whom there is
+     * nothing new are left out. NULL: nobody is. */
+    const uint32_t *before;
+    uint32_t first;
+};
+
+void spool_record_write(struct text *t, const struct spool_attempt *record);
+/* Of what a record would tell of a recipient. */
+uint32_t spool_result_sum(const ehlo_batch_rcpt *b);
 
 /* Names of files. */
 void spool_name(char name[SPOOL_NAME_SIZE], uint64_t id);

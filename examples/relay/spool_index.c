@@ -1,4 +1,5 @@
 #include "spool_index.h"
+#include "spool_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +31,10 @@ void index_end(struct index *x)
     free(x->buckets);
 }
 
-/* FNV-1a. */
 static uint32_t hash_name(ehlo_str name)
 {
-    uint32_t hash = UINT32_C(2166136261);
-    for (size_t i = 0; i < name.len; i++) hash = (hash ^ (unsigned char)name.ptr[i]) * UINT32_C(16777619);
-    return hash;
+    uint64_t hash = text_hash(name);
+    return (uint32_t)(hash ^ hash >> 32);
 }
 
 static struct target **find_place(const struct index *x, ehlo_str name, uint32_t hash)

@@ -24,11 +24,11 @@ struct target {
     char name[];
 };
 
-enum part_state { PART_OUT, PART_READY, PART_WAITING };
+enum part_state { PART_OUT, PART_READY, PART_WAITING }; /* OUT: claimed, or not queued yet */
 
 /* The recipients of a message that share a target. */
 struct part {
-    struct node node;      /* key: since when it is due, will be, or when its lease ends */
+    struct node node;      /* key: since when it is due, or will be */
     struct target *target; /* NULL: nothing is left to do */
     struct message *message;
     struct lease *lease; /* or NULL */

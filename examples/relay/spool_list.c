@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* -- the queue -------------------------------------------------------------------------------------- */
@@ -100,14 +101,10 @@ pid_t spool_holder(const char *dir)
 
 enum { REQUEST_MAX = 256, REQUEST_NAME = 24 };
 
-/* One file for each destination: FNV-1a of it, a dot in front while it is written. */
+/* One file for each destination; a dot in front while it is written. */
 static void request_name(char name[REQUEST_NAME], ehlo_str destination)
 {
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (size_t i = 0; i < destination.len; i++) {
-        hash = (hash ^ (unsigned char)destination.ptr[i]) * UINT64_C(1099511628211);
-    }
-    snprintf(name, REQUEST_NAME, ".%016" PRIx64, hash);
+    snprintf(name, REQUEST_NAME, ".%016" PRIx64, text_hash(destination));
 }
 
 static int open_requests(const char *dir)
@@ -125,6 +122,8 @@ static int write_request(int flush, const char *name, ehlo_str destination)
     int fd = openat(flush, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return errno;
     int error = spool_write_at(fd, destination.ptr, destination.len, 0);
+    if (error == 0 && fchmod(fd, 0644) != 0)
+        error = errno; /* the relay may be another user: its folder keeps others out */
     if (close(fd) != 0 && error == 0) error = errno;
     if (error == 0 && renameat(flush, name, flush, name + 1) != 0) error = errno;
     if (error != 0) unlinkat(flush, name, 0);
@@ -156,21 +155,31 @@ int spool_flush_waits(const char *dir, ehlo_str destination)
 }
 
 struct take {
+    struct spool *spool;
     void (*each)(char option, ehlo_str node, void *arg);
     void *arg;
 };
+
+static int read_request(int folder, const char *name, char text[REQUEST_MAX], size_t *len)
+{
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return errno;
+    *len = REQUEST_MAX;
+    int error = spool_read_at(fd, text, len, 0);
+    close(fd);
+    return error;
+}
 
 /* It is gone before it is told: a request may come again meanwhile. */
 static int take_request(int folder, const char *name, void *arg)
 {
     const struct take *take = arg;
     char text[REQUEST_MAX];
-    size_t len = sizeof text;
-    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    int error = fd < 0 ? errno : spool_read_at(fd, text, &len, 0);
-    if (fd >= 0) close(fd);
-    unlinkat(folder, name, 0);
-    size_t at = error == 0 && len > 0 && text[0] == '@';
+    size_t len = 0;
+    int error = read_request(folder, name, text, &len);
+    if (unlinkat(folder, name, 0) != 0) return 0;
+    if (error != 0) spool_problem(take->spool, "flush/%s: %s", name, strerror(error));
+    size_t at = len > 0 && text[0] == '@';
     if (error == 0 && len > at && field_allowed(ehlo_str_make(text, len))) {
         take->each(at ? '@' : '\0', ehlo_str_make(text + at, len - at), take->arg);
     }
@@ -179,6 +188,6 @@ static int take_request(int folder, const char *name, void *arg)
 
 void spool_flush_take(struct spool *s, void (*each)(char option, ehlo_str node, void *arg), void *arg)
 {
-    struct take take = { .each = each, .arg = arg };
+    struct take take = { .spool = s, .each = each, .arg = arg };
     folder_each(s->root, "flush", take_request, &take);
 }

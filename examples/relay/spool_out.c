@@ -16,7 +16,8 @@
 
 enum {
     PIECE = 128 * 1024,     /* of a body that is read by pieces */
-    UNREADABLE_MS = 60000,  /* a file that cannot be read is tried again after this */
+    UNREADABLE_MS = 60000,  /* a file that cannot be read is tried again after this, */
+    WANT_MS = 1000,         /* and after this where descriptors or memory are wanting */
     CLOCK_BACK_MS = 3600000 /* the clock was put back by more than this: what waits is looked through */
 };
 
@@ -46,16 +47,18 @@ static struct lease *lease_part(struct spool *s, struct part *part, int64_t unti
     if (l->next != NULL) l->next->prev = l;
     s->leases = l;
     index_take(&s->index, part);
-    index_wait(&s->index, part, until);
     part->lease = l;
     return l;
 }
 
-/* With the lock held. */
+/* With the lock held. What was not recorded is due as it was. */
 void spool_lease_free(struct lease *l)
 {
     struct spool *s = l->work.spool;
-    if (l->part != NULL) l->part->lease = NULL;
+    if (l->part != NULL) {
+        l->part->lease = NULL;
+        index_ready(&s->index, l->part, l->due);
+    }
     if (l->next != NULL) l->next->prev = l->prev;
     if (l->prev != NULL) l->prev->next = l->next;
     if (s->leases == l) s->leases = l->next;
@@ -63,6 +66,7 @@ void spool_lease_free(struct lease *l)
     if (l->fd >= 0) close(l->fd);
     spool_file_free(&l->file);
     free(l->record.bytes);
+    free(l->before);
     free(l->piece);
     free(l);
 }
@@ -73,19 +77,15 @@ void spool_lease_free(struct lease *l)
 static int64_t sane_time(const struct part *part, void *arg)
 {
     const struct spool *s = arg;
-    if (part->lease != NULL) return part->node.key;
     return ehlo_schedule_sane(&s->settings.schedule, part->node.key, s->now);
 }
 
-/* What has come due, and leases that have ended. */
 static void come_due(struct spool *s, int64_t now)
 {
     int back = now < s->now - CLOCK_BACK_MS;
     s->now = now;
     if (back) index_walk(&s->index, sane_time, s);
     for (struct part *part = index_come(&s->index, now); part != NULL; part = index_come(&s->index, now)) {
-        if (part->lease != NULL) part->lease->part = NULL;
-        part->lease = NULL;
         index_ready(&s->index, part, part->node.key);
     }
 }
@@ -160,6 +160,16 @@ static void keep_queued(struct lease *l)
     }
 }
 
+/* Without memory for it, everything is told again. */
+static void note_before(struct lease *l, uint32_t first)
+{
+    l->first = first;
+    l->before = malloc(l->file.nrcpts * sizeof *l->before);
+    for (uint32_t i = 0; i < l->file.nrcpts && l->before != NULL; i++) {
+        l->before[i] = spool_result_sum(&l->file.rcpts[i]);
+    }
+}
+
 static void fill_batch(struct lease *l, const char *name)
 {
     ehlo_batch *b = &l->batch;
@@ -174,6 +184,7 @@ static void fill_batch(struct lease *l, const char *name)
     b->warned = part->warned;
     b->envelope = f->envelope;
     b->rcpts = f->rcpts;
+    note_before(l, part->first);
     keep_queued(l);
 }
 
@@ -198,6 +209,12 @@ static int read_lease(struct lease *l)
     return error == 0 && l->batch.nrcpts == 0 ? EBADMSG : error;
 }
 
+/* Nothing is wrong with the file. */
+static int is_want(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
 /* This one cannot be handed out. */
 static void give_up(struct lease *l, int error)
 {
@@ -209,8 +226,9 @@ static void give_up(struct lease *l, int error)
     }
     pthread_mutex_lock(&s->lock);
     if (l->part != NULL) {
-        index_take(&s->index, l->part);
-        index_wait(&s->index, l->part, s->now + UNREADABLE_MS);
+        l->part->lease = NULL;
+        index_wait(&s->index, l->part, s->now + (is_want(error) ? WANT_MS : UNREADABLE_MS));
+        l->part = NULL;
     }
     spool_lease_free(l);
     pthread_mutex_unlock(&s->lock);
@@ -265,11 +283,7 @@ int spool_renew(void *ctx, ehlo_batch *batch, int64_t until, ehlo_pending *pendi
     (void)pending;
     pthread_mutex_lock(&s->lock);
     int result = l->part == NULL ? EHLO_ERR_STALE : EHLO_OK;
-    if (result == EHLO_OK) {
-        index_take(&s->index, l->part);
-        index_wait(&s->index, l->part, until);
-        batch->lease_until = until;
-    }
+    if (result == EHLO_OK) batch->lease_until = until;
     pthread_mutex_unlock(&s->lock);
     return result;
 }
@@ -279,10 +293,6 @@ void spool_release(void *ctx, ehlo_batch *batch)
     struct spool *s = ctx;
     struct lease *l = spool_lease(batch);
     pthread_mutex_lock(&s->lock);
-    if (l->part != NULL) {
-        index_take(&s->index, l->part);
-        index_ready(&s->index, l->part, l->due);
-    }
     spool_lease_free(l);
     pthread_mutex_unlock(&s->lock);
 }
@@ -290,6 +300,7 @@ void spool_release(void *ctx, ehlo_batch *batch)
 struct hurry {
     char option;
     ehlo_str node;
+    size_t targets;
     size_t n;
 };
 
@@ -297,7 +308,9 @@ static void mark_meant(struct target *target, void *arg)
 {
     struct hurry *h = arg;
     target->mark = ehlo_destination_matches(ehlo_str_make(target->name, target->len), h->option, h->node) != 0;
-    if (target->mark) h->n += target->nready;
+    if (!target->mark) return;
+    h->targets++;
+    h->n += target->nready;
 }
 
 static void clear_mark(struct target *target, void *arg)
@@ -309,7 +322,7 @@ static void clear_mark(struct target *target, void *arg)
 static int64_t hurry_part(const struct part *part, void *arg)
 {
     struct hurry *h = arg;
-    if (part->lease != NULL || !part->target->mark) return part->node.key;
+    if (!part->target->mark) return part->node.key;
     h->n++;
     return INT64_MIN;
 }
@@ -321,8 +334,10 @@ int spool_hurry(void *ctx, char option, ehlo_str node, size_t *n, ehlo_pending *
     (void)pending;
     pthread_mutex_lock(&s->lock);
     index_targets(&s->index, mark_meant, &h);
-    index_walk(&s->index, hurry_part, &h);
-    index_targets(&s->index, clear_mark, NULL);
+    if (h.targets > 0) {
+        index_walk(&s->index, hurry_part, &h);
+        index_targets(&s->index, clear_mark, NULL);
+    }
     pthread_mutex_unlock(&s->lock);
     *n = h.n;
     return EHLO_OK;

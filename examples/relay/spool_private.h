@@ -51,8 +51,7 @@ struct incoming {
     uint32_t sum;
     int error;      /* an errno: the file is not to be trusted any more */
     uint8_t synced; /* 1: all of it is on disk, in tmp/ */
-    uint8_t
-        named; /* 1: a record that names it failed, but may be on disk: the file stays, for the next start to judge */
+    uint8_t named;  /* 1: a record that failed names it, and may be on disk: the file stays, for the next start */
 };
 
 /* A batch that was claimed. */
@@ -67,6 +66,8 @@ struct lease {
     uint64_t end; /* of the file, when it was claimed */
     char name[SPOOL_NAME_SIZE];
     struct spool_file file;
+    uint32_t first;    /* recipient of the part, */
+    uint32_t *before;  /* and what was recorded of all, see spool_attempt */
     int fd;            /* of the file, where the body is read by pieces; -1 otherwise */
     char *piece;       /* what was read last, */
     uint64_t piece_at; /* from where, */

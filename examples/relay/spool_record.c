@@ -48,14 +48,13 @@ static int is_done(const struct lease *l)
     return 1;
 }
 
-static void settle_part(struct lease *l, int error)
+/* It is recorded: the lease has ended. */
+static void settle_part(struct lease *l)
 {
     struct spool *s = l->work.spool;
     struct part *part = l->part;
     if (part == NULL) return;
-    if (error != 0) {
-        index_wait(&s->index, part, l->batch.lease_until);
-    } else if (is_done(l)) {
+    if (is_done(l)) {
         spool_part_close(s, part);
     } else {
         index_wait(&s->index, part, l->progress->next_try);
@@ -70,7 +69,7 @@ static void end_record(struct lease *l, int error)
     ehlo_pending *pending = l->work.pending;
     pthread_mutex_lock(&s->lock);
     pass_on(l);
-    settle_part(l, error);
+    if (error == 0) settle_part(l);
     pthread_mutex_unlock(&s->lock);
     free(l->record.bytes);
     memset(&l->record, 0, sizeof l->record);
@@ -99,10 +98,24 @@ static void removed(struct work *w, int error)
     end_record(lease_of(w), error);
 }
 
+/* It was removed before, but its folder could not be synced. That a second sync finds nothing to do says nothing: there
+ * has to be something new. */
+static int touch_folder(const struct lease *l)
+{
+    char name[SPOOL_NAME_SIZE + 1];
+    snprintf(name, sizeof name, ".%s", l->name);
+    int fd = openat(folder_of(l), name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return errno;
+    close(fd);
+    return unlinkat(folder_of(l), name, 0) == 0 ? 0 : errno;
+}
+
 static void remove_message(struct lease *l)
 {
-    if (unlinkat(folder_of(l), l->name, 0) != 0 && errno != ENOENT) {
-        end_record(l, errno);
+    int error = unlinkat(folder_of(l), l->name, 0) == 0 ? 0 : errno;
+    if (error == ENOENT) error = touch_folder(l);
+    if (error != 0) {
+        end_record(l, error);
         return;
     }
     l->work.folders = FOLDER_QUEUE | (l->message->in_tmp ? FOLDER_TMP : 0);
@@ -210,7 +223,14 @@ static int write_record(struct lease *l)
 {
     uint64_t ids[WORK_FDS];
     for (size_t i = 0; i < l->nreports; i++) ids[i] = l->reports[i]->message->id;
-    spool_record_write(&l->record, (uint32_t)(l->batch.id - l->message->id), &l->batch, l->progress, ids, l->nreports);
+    struct spool_attempt record = { .part = (uint32_t)(l->batch.id - l->message->id),
+                                    .batch = &l->batch,
+                                    .progress = l->progress,
+                                    .reports = ids,
+                                    .nreports = l->nreports,
+                                    .before = l->before,
+                                    .first = l->first };
+    spool_record_write(&l->record, &record);
     if (l->record.failed) return ENOMEM;
     l->record_fd = openat(folder_of(l), l->name, O_RDWR | O_CLOEXEC);
     if (l->record_fd < 0) return errno;
@@ -307,10 +327,7 @@ int spool_record(void *ctx, ehlo_batch *batch, const ehlo_progress *progress, vo
     l->work.pending = pending;
     pthread_mutex_lock(&s->lock);
     int result = l->part == NULL ? EHLO_ERR_STALE : EHLO_LATER;
-    if (result == EHLO_LATER) {
-        index_take(&s->index, l->part); /* the lease cannot end meanwhile */
-        wait_for_turn(l);
-    }
+    if (result == EHLO_LATER) wait_for_turn(l);
     pthread_mutex_unlock(&s->lock);
     return result;
 }

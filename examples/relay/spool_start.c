@@ -3,6 +3,7 @@
 #endif
 
 #include "spool_private.h"
+#include "checksum.h"
 #include "spool_folder.h"
 #include "spool_io.h"
 
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SEQUENCE_BITS = 40 }; /* of an id; those above are the generation */
+enum { SEQUENCE_BITS = 40, GENERATION_MAX = (1 << 24) - 2 }; /* the bits of an id above are the generation */
 
 void spool_set_aside(struct spool *s, const char *name)
 {
@@ -32,6 +33,7 @@ struct start {
     struct ids all;      /* those in queue/, in order, then those that came from tmp/ */
     size_t first_moved;  /* of these */
     struct ids finished; /* to be removed */
+    uint64_t highest;    /* id that records name */
 };
 
 static void queue_part(struct spool *s, struct part *part, const struct spool_part *stored)
@@ -78,6 +80,7 @@ static int complete_reports(struct start *start, const struct spool_file *f, int
     int synced = 0;
     for (size_t i = 0; i < f->nreports; i++) {
         char name[SPOOL_NAME_SIZE];
+        if (f->reports[i] > start->highest) start->highest = f->reports[i];
         spool_name(name, f->reports[i]);
         if (faccessat(s->tmp, name, F_OK, 0) != 0) continue;
         if (!synced && fdatasync(fd) != 0) return errno;
@@ -110,6 +113,7 @@ static int read_message(struct start *start, uint64_t id)
     spool_name(name, id);
     int fd = openat(s->queue, name, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE) return errno;
         complain(s, name, errno);
         return 0;
     }
@@ -120,6 +124,8 @@ static int read_message(struct start *start, uint64_t id)
         result = take_up(start, &f, fd);
     } else if (error == EBADMSG) {
         spool_set_aside(s, name);
+    } else if (error == ENOMEM) {
+        result = error;
     } else {
         complain(s, name, error);
     }
@@ -166,46 +172,67 @@ static int read_queue(struct start *start)
 
 /* -- the generation --------------------------------------------------------------------------------- */
 
+/* It stands in one of two places, in turn, under a checksum: what is there is overwritten, which needs no room on a disk
+ * that is full, and one of them is whole whenever the power fails. */
+enum { SLOT = 512, SLOT_LEN = 30 };
+
 /* 0 if it cannot be told. */
-static uint64_t read_generation(const struct spool *s)
+static uint64_t read_slot(int fd, uint64_t slot)
 {
-    char text[32] = " ";
-    size_t len = sizeof text - 2;
-    int fd = openat(s->root, "generation", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    int error = spool_read_at(fd, text + 1, &len, 0);
-    close(fd);
-    struct reader r = { .at = text, .end = text + 1 + (error == 0 ? len : 0) };
-    uint64_t generation = read_number(&r, (UINT64_C(1) << (64 - SEQUENCE_BITS)) - 2);
+    char text[SLOT_LEN];
+    size_t len = sizeof text;
+    int error = spool_read_at(fd, text, &len, slot * SLOT);
+    struct reader r = { .at = text, .end = text + (error == 0 ? len : 0) };
+    uint64_t generation = read_number(&r, GENERATION_MAX + 1);
+    read_word(&r, " ");
+    size_t summed = (size_t)(r.at - text);
+    uint64_t sum = read_hex(&r, 8);
     read_word(&r, "\n");
-    return r.bad ? 0 : generation;
+    return r.bad || sum != checksum(0, text, summed) ? 0 : generation;
 }
 
-static int write_generation(const struct spool *s, uint64_t generation)
+static int write_slot(int fd, uint64_t generation)
 {
-    char text[32];
-    int len = snprintf(text, sizeof text, "%" PRIu64 "\n", generation);
-    int fd = openat(s->tmp, "generation", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) return errno;
-    int error = spool_write_at(fd, text, (size_t)len, 0);
-    if (error == 0 && fdatasync(fd) != 0) error = errno;
-    close(fd);
-    if (error == 0 && renameat(s->tmp, "generation", s->root, "generation") != 0) error = errno;
-    if (error == 0 && fsync(s->root) != 0) error = errno;
-    return error;
+    char text[SLOT_LEN + 1];
+    int len = snprintf(text, sizeof text, " %019" PRIu64 " ", generation);
+    snprintf(text + len, sizeof text - (size_t)len, "%08x\n", (unsigned)checksum(0, text, (size_t)len));
+    int error = spool_write_at(fd, text, SLOT_LEN, generation % 2 * SLOT);
+    return error == 0 && fdatasync(fd) != 0 ? errno : error;
+}
+
+/* An id that no start would have given says nothing. */
+static void note_id(uint64_t *generation, uint64_t id)
+{
+    uint64_t other = id >> SEQUENCE_BITS;
+    if (other > *generation && other <= GENERATION_MAX) *generation = other;
+}
+
+/* Where it was lost, the ids that are still to be seen tell. */
+static uint64_t last_generation(const struct start *start, int fd)
+{
+    struct ids corrupt = { .n = 0 };
+    uint64_t generation = read_slot(fd, 0);
+    uint64_t other = read_slot(fd, 1);
+    if (other > generation) generation = other;
+    folder_ids(start->s->root, "corrupt", &corrupt);
+    for (size_t i = 0; i < corrupt.n; i++) note_id(&generation, corrupt.at[i]);
+    for (size_t i = 0; i < start->all.n; i++) note_id(&generation, start->all.at[i]);
+    note_id(&generation, start->highest);
+    free(corrupt.at);
+    return generation;
 }
 
 /* No id is ever used twice, whatever the clock says: each start has a number of its own in front of them. */
 static int begin_generation(struct start *start)
 {
-    uint64_t generation = read_generation(start->s);
-    for (size_t i = 0; i < start->all.n; i++) {
-        uint64_t other = start->all.at[i] >> SEQUENCE_BITS;
-        if (other > generation) generation = other;
-    }
-    generation++;
-    start->s->next_id = generation << SEQUENCE_BITS;
-    return write_generation(start->s, generation);
+    struct spool *s = start->s;
+    int fd = openat(s->root, "generation", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return errno;
+    uint64_t generation = last_generation(start, fd) + 1;
+    s->next_id = generation << SEQUENCE_BITS;
+    int error = write_slot(fd, generation);
+    close(fd);
+    return error == 0 && fsync(s->root) != 0 ? errno : error;
 }
 
 int spool_start(struct spool *s, const char **what)

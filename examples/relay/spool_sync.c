@@ -1,10 +1,11 @@
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* syncfs */
+#define _GNU_SOURCE /* syncfs, sync_file_range */
 #endif
 
 #include "spool_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
+
 enum {
-    GROUP_MIN = 4,
+    GROUP_MIN = 2,
     SLOW_MS = 250,   /* syncing everything took so long: others write much on this file system. Not again, */
     APART_MS = 10000 /* for so long */
 };
@@ -25,20 +31,40 @@ static int64_t clock_ms(void)
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* syncfs tells of write errors since Linux 5.8: before that it was no promise. */
-static int can_sync_together(void)
-{
 #ifdef __linux__
+/* Those that are known to bring all of it to the disk, and to tell where that failed. */
+static int is_known_file_system(int fd)
+{
+    struct statfs status;
+    if (fstatfs(fd, &status) != 0) return 0;
+    switch ((unsigned long)status.f_type) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* syncfs tells of all errors since Linux 5.17: before that it was no promise. */
+static int can_sync_together(int fd)
+{
     struct utsname system;
     if (uname(&system) != 0) return 0;
     char *end = NULL;
     long major = strtol(system.release, &end, 10);
     long minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
-    return major > 5 || (major == 5 && minor >= 8);
-#else
-    return 0;
-#endif
+    return (major > 5 || (major == 5 && minor >= 17)) && is_known_file_system(fd);
 }
+#else
+static int can_sync_together(int fd)
+{
+    (void)fd;
+    return 0;
+}
+#endif
 
 /* One flush of the disk for all, in place of one for each: where flushes are dear, it is far quicker. */
 static int sync_together(const struct spool *s)
@@ -49,6 +75,21 @@ static int sync_together(const struct spool *s)
     (void)s;
     return ENOSYS;
 #endif
+}
+
+/* An error that the file met before, while others were synced, or while nobody did: syncfs tells each only once, whoever
+ * asks next. The file itself knows; nothing is left to be written, so this costs nothing. */
+static int earlier_error(const struct work *w)
+{
+    int error = 0;
+#ifdef __linux__
+    for (size_t i = 0; i < w->nfds; i++) {
+        if (sync_file_range(w->fds[i], 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 && error == 0) error = errno;
+    }
+#else
+    (void)w;
+#endif
+    return error;
 }
 
 static size_t group_size(const struct work *first)
@@ -89,7 +130,7 @@ static void finish_together(struct work *first, int error)
     while (first != NULL) {
         struct work *w = first;
         first = w->next;
-        go_on(w, error);
+        go_on(w, error == 0 ? earlier_error(w) : error);
     }
 }
 
@@ -155,7 +196,7 @@ int spool_group_init(struct spool *s)
     if (s->settings.threads == 0) s->settings.threads = 4;
     if (s->settings.group_min == 0) s->settings.group_min = GROUP_MIN;
     s->group.end = &s->group.first;
-    s->group.together = can_sync_together();
+    s->group.together = can_sync_together(s->root);
     return workers_start(&s->workers, s->settings.threads, SIZE_MAX);
 }
 

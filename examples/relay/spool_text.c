@@ -85,6 +85,13 @@ int field_allowed(ehlo_str field)
     return 1;
 }
 
+uint64_t text_hash(ehlo_str text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < text.len; i++) hash = (hash ^ (unsigned char)text.ptr[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
 /* -- reading ---------------------------------------------------------------------------------------- */
 
 int read_if(struct reader *r, const char *word)

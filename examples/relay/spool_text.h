@@ -23,6 +23,9 @@ void text_signed(struct text *t, int64_t number);
 /* 1 if it may be a field: it holds no control characters. */
 int field_allowed(ehlo_str field);
 
+/* FNV-1a. */
+uint64_t text_hash(ehlo_str text);
+
 /* Reads what was written. `bad` once anything was not as asked for: what is read then is empty, or 0. */
 struct reader {
     char *at;

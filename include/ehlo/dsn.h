@@ -93,8 +93,9 @@ typedef struct ehlo_dsn_cursor {
 /* Octets of the longest piece. */
 #define EHLO_DSN_PIECE_MAX 8192
 
-/* 1 if the whole message belongs into the report, 0 if only its header does: FULL was asked for, something failed, it is
- * not BINARYMIME and not too large (RFC 3461 4.3: RET is about failures alone; other reports return the header). */
+/* 1 if the whole message belongs into the report, 0 if only its header does: FULL was asked for, something failed, but not
+ * for its content (X.6.X), it is not BINARYMIME and not too large (RFC 3461 4.3: RET is about failures alone; other
+ * reports return the header). */
 EHLO_API int ehlo_dsn_returns_full(const ehlo_dsn *dsn);
 
 /* Writes the next piece, whole lines with CRLF: 1 and *len octets; 0 when the returned message or header has to follow.
@@ -102,6 +103,12 @@ EHLO_API int ehlo_dsn_returns_full(const ehlo_dsn *dsn);
  * an action or an orcpt_type is not what it may be; nothing was written. EHLO_ERR_SPACE: *len is what it needs, the cursor
  * stays; EHLO_DSN_PIECE_MAX always suffices. */
 EHLO_API int ehlo_dsn_next(const ehlo_dsn *dsn, ehlo_dsn_cursor *cursor, char *out, size_t cap, size_t *len);
+
+/* Makes octets of the returned header or message fit to go where the report goes: NUL, CR and LF that are no CRLF, and, in a
+ * header that goes into no UTF-8 report, octets above 127, become '?'. However the octets are cut: *held is 0 before the
+ * first ones, and remembers a CR at the end. out has room for len + 1. Returns how many octets it wrote. So the report is
+ * 7BIT, unless it is UTF-8 or returns the whole message. */
+EHLO_API size_t ehlo_dsn_fit(const ehlo_dsn *dsn, uint8_t *held, const char *bytes, size_t len, char *out);
 
 /* Writes what follows the returned message: a CRLF, and the closing delimiter. Results as for ehlo_dsn_next, but EHLO_OK
  * for 1. */

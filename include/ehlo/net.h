@@ -374,12 +374,13 @@ typedef struct ehlo_store {
     /* The attempt's end, in one step that happens whole or not at all: the states of the recipients, *progress, the queueing
      * of the reports (messages that were created and are whole, as commit would queue them), and the end of the lease.
      * EHLO_OK: it is on stable storage, and the reports are gone. EHLO_ERR_STALE: the lease was lost: nothing was recorded.
-     * Any other error: nothing was recorded, and it may be tried again. After an error the reports are still the
-     * caller's. */
+     * Any other error: nothing was recorded, and it may be tried again, with reports that are new. After an error the
+     * reports are still the caller's. */
     int (*record)(void *ctx, ehlo_batch *batch, const ehlo_progress *progress, void *const *reports, size_t nreports,
                   ehlo_pending *pending);
-    /* The last call for every batch: its memory is the store's again. Unless it was recorded, or its lease was lost, it is
-     * due as it was when it was claimed: no attempt was made. */
+    /* The last call for every batch, but for those that the relay leaves to their leases: see ehlo_relay_new and
+     * ehlo_relay_free. Its memory is the store's again. Unless it was recorded, or its lease was lost, it is due as it was
+     * when it was claimed: no attempt was made. */
     void (*release)(void *ctx, ehlo_batch *batch);
     /* The message from `offset` on: *piece is a view that lives until the next `body` for this batch, its record, or its
      * release; *last with the final piece, which may be empty. EHLO_ERR_SYSTEM: it cannot be read for now;
@@ -409,10 +410,14 @@ typedef struct ehlo_relay_config {
     uint8_t tls;                         /* ehlo_tls_policy towards hosts found in DNS; default: opportunistic */
     uint8_t smart_tls;                   /* and towards smart hosts; default: as opening.h has it */
     const ehlo_credentials *credentials; /* for smart hosts; NULL: no AUTH */
-    uint32_t concurrency;                /* batches under way at once; 100 */
-    uint32_t
-        destination_concurrency;   /* of one destination; 20. It begins with 2, grows with each success, and falls to 1
-                                         where no host can be reached: a destination that is down holds up few */
+    /* Batches under way at once; 100. Those that wait for a store that fails do not count, up to three times as many. */
+    uint32_t concurrency;
+    /* Of one destination; 20. It begins with 2, grows with each success, and falls to 1 where no host can be reached: a
+     * destination that is down holds up few. */
+    uint32_t destination_concurrency;
+    /* An attempt that has not come to the end of its message by then is broken off, so that a peer that is slow on purpose
+     * does not hold it up for ever; 900000, and a millisecond more for every 4 octets of the message. */
+    uint32_t attempt_ms;
     uint32_t session_messages;     /* a session's transactions, then it ends; 100 */
     uint32_t idle_ms;              /* an open session waits so long for another batch of its destination; 2000 */
     uint32_t lease_ms;             /* asked for, and renewed at half of it; 300000 */
@@ -433,8 +438,8 @@ typedef struct ehlo_relay_config {
 
 /* Starts one on the loop: what is due is claimed at once. Once the loop is to stop it claims no more; attempts before
  * their message is under way are given back, the others end within the grace, and the loop waits for what is being
- * recorded. Meanwhile it counts as one of the loop's connections. One relay on a loop; any number of loops and machines on
- * the same data. EHLO_ERR_ARG, EHLO_ERR_MEMORY,
+ * recorded; what the store refuses to record by then is left to its lease. Until then it counts as one of the loop's
+ * connections. One relay on a loop; any number of loops and machines on the same data. EHLO_ERR_ARG, EHLO_ERR_MEMORY,
  * EHLO_ERR_STATE once the loop was stopped. */
 #define ehlo_relay_new(relay, loop, cfg)                                                                               \
     ehlo_relay_new_sized((relay), (loop), (cfg), sizeof(ehlo_relay_config), sizeof(ehlo_relay_policy))
@@ -447,7 +452,7 @@ EHLO_API void ehlo_relay_free(ehlo_relay *relay);
 
 /* Something may be due: a message was committed, or batches were hurried. */
 EHLO_API void ehlo_relay_kick(ehlo_relay *relay);
-/* Batches under way. */
+/* Batches under way, those that wait for a store that fails among them. */
 EHLO_API size_t ehlo_relay_busy(const ehlo_relay *relay);
 
 /* -- timers ----------------------------------------------------------------------------------------- */

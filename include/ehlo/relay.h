@@ -61,10 +61,10 @@ typedef struct ehlo_relay_policy {
     size_t nown_names;
     const ehlo_address *own_addresses;
     size_t nown_addresses;
-    uint8_t
-        allow_loopback; /* 1: a loopback address is another host unless own_addresses has it; the unspecified ones never
-                               are */
-    /* Everything goes to the first of these that can be reached; no MX records are looked up, and they may be anybody. */
+    /* 1: a loopback address is another host unless own_addresses has it; the unspecified ones never are. */
+    uint8_t allow_loopback;
+    /* Everything goes to the first of these that can be reached; no MX records are looked up, and they may be anybody.
+     * Port 0: 25. */
     const ehlo_host *smart_hosts;
     size_t nsmart_hosts;
     uint16_t mx_port;       /* of hosts found in DNS; 25 */
@@ -80,9 +80,10 @@ EHLO_API int ehlo_relay_policy_check_sized(const ehlo_relay_policy *policy, size
 /* -- destinations ----------------------------------------------------------------------------------- */
 
 /* Writes the destination of a mailbox: recipients with the same one share a next hop, and so a batch. It is the domain or
- * literal in lower case; with smart hosts the name of the first, in lower case, for every mailbox. At most
- * 255 octets. EHLO_ERR_ARG: the mailbox has no domain, and there are no smart hosts: "postmaster" is to be completed
- * with a domain beforehand; or it is none. EHLO_ERR_SPACE: *len is what it needs. */
+ * literal in lower case; with smart hosts the name of the first, in lower case, for every mailbox (so that is what
+ * ehlo_destination_matches then sees). At most 255 octets. policy may be NULL. EHLO_ERR_ARG: it is no mailbox; or, without
+ * smart hosts, no name that DNS may be asked for, nor the literal of an address, is behind its '@': UTF-8 has to be
+ * given as its A-labels, and "postmaster" be completed with a domain. EHLO_ERR_SPACE: *len is what it needs. */
 EHLO_API int ehlo_destination_write(const ehlo_relay_policy *policy, ehlo_str mailbox, char *out, size_t cap,
                                     size_t *len);
 
@@ -112,15 +113,15 @@ typedef enum ehlo_route {
 /* Orders the hosts of a domain: ascending preference, equal ones shuffled. Without MX records the domain is its own host,
  * with preference 0. Our own host and all that are not preferred to it are cut off. A "." beside other records, and what is
  * no name, or an address, are passed over. answer: of the question for the MX of domain; it is read up.
- * policy: own_names; NULL: none. seed: a random number of the caller's. hosts has room for max; of more the best are
- * taken. *n is 0 unless FOUND. */
+ * policy: own_names; NULL: none. seed: a random number of the caller's. hosts has room for max, at least 1; of more
+ * the best are taken. *n is 0 unless FOUND. */
 EHLO_API ehlo_route ehlo_mx_plan(ehlo_dns_answer *answer, ehlo_str domain, const ehlo_relay_policy *policy,
                                  uint64_t seed, ehlo_mx *hosts, size_t max, size_t *n);
 
 /* The reply that stands for it, with its text; code 0 for FOUND. Static storage. */
 EHLO_API ehlo_reply ehlo_route_reply(ehlo_route route);
 
-/* 1 if the address is ours, as the policy says. */
+/* 1 if the address is ours, as the policy says; NULL: all defaults. */
 EHLO_API int ehlo_address_is_own(const ehlo_relay_policy *policy, const ehlo_address *address);
 
 /* -- schedule --------------------------------------------------------------------------------------- */
@@ -128,6 +129,9 @@ EHLO_API int ehlo_address_is_own(const ehlo_relay_policy *policy, const ehlo_add
 /* When to try again after attempt number `attempt` (1: the first) that ended now: first_s, doubled for each one behind it,
  * max_s at most; and up to an eighth more, by seed, so that not all come at once. */
 EHLO_API int64_t ehlo_schedule_next(const ehlo_schedule *schedule, uint32_t attempt, int64_t now, uint64_t seed);
+
+/* When a message is too old: the attempt that ends then, or behind it, is its last. */
+EHLO_API int64_t ehlo_schedule_expires(const ehlo_schedule *schedule, int64_t arrived);
 
 /* 1 if an attempt that ended now was the last. Nothing expires but behind an attempt. */
 EHLO_API int ehlo_schedule_expired(const ehlo_schedule *schedule, int64_t arrived, int64_t now);
@@ -209,8 +213,8 @@ typedef struct ehlo_task {
     ehlo_task_kind kind;
     ehlo_str name;        /* lives until the next event */
     ehlo_address address; /* CONNECT: with its port */
-    uint8_t smart;        /* CONNECT: 1: it is a smart host */
-    uint8_t verified_tls; /* CONNECT: 1: the message demands it (RFC 8689): inside verified TLS, or not at all */
+    uint8_t smart;        /* 1: it goes to a smart host */
+    uint8_t verified_tls; /* 1: inside verified TLS, or not at all (RFC 8689), whatever session it is */
     size_t nrcpts;        /* SEND */
 } ehlo_task;
 
@@ -239,7 +243,7 @@ EHLO_API int ehlo_delivery_addresses(ehlo_delivery *d, ehlo_dns_status status, c
  * be lost before the message was sent, the task is as it was before. host: at most 255 octets. */
 EHLO_API int ehlo_delivery_connected(ehlo_delivery *d, ehlo_str host);
 /* None could be opened: stage and outcome as ehlo_failure has them; reply: what was said, with its text, or 0 and a
- * text of our own. May be NULL. */
+ * text of our own. May be NULL. EHLO_ERR_ARG: an outcome but NOT_SENT, DEFERRED, REJECTED. */
 EHLO_API int ehlo_delivery_failed(ehlo_delivery *d, ehlo_stage stage, ehlo_outcome outcome, const ehlo_reply *reply);
 /* A reply that gives recipient `index` its outcome has come (on_rcpt of the transaction): its text is kept. NULL: there is
  * none. */

@@ -81,6 +81,7 @@ typedef struct ehlo_recipient {
     uint8_t outcome;      /* ehlo_outcome */
     uint8_t stage;        /* ehlo_stage */
     uint8_t step;         /* private */
+    uint8_t unasked;      /* 1: the reply is of our own: what the message needs the server does not offer */
     uint16_t code;        /* of the reply that decided; 0: none did */
     uint16_t enhanced[3]; /* its enhanced code, or 0.0.0 */
 } ehlo_recipient;

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-/* Of the many addresses that a host may have a few are enough; so that others get their turn. */
-enum { HOST_ADDRESSES_MAX = 8, ADDRESSES_MAX = 64, TRIED_MAX = 10 };
+/* Of the many addresses that a host may have some are enough; so that others get their turn. */
+enum { HOST_ADDRESSES_MAX = 8, ADDRESSES_MAX = 64, TRIED_MAX = 10, SMTP_PORT = 25 };
 
 /* An address of the group that is being tried, and whose it is. */
 typedef struct candidate {
@@ -37,11 +37,12 @@ struct ehlo_delivery {
     size_t undecided; /* recipients in front that have no outcome yet */
     uint32_t tried;   /* addresses */
 
-    ehlo_mx hosts[EHLO_MX_MAX]; /* not smart ones: those are the policy's */
+    ehlo_mx hosts[EHLO_MX_MAX + 1]; /* the last tells that there are more. Not smart ones: those are the policy's */
     size_t nhosts;
     size_t group, group_end; /* the hosts that are tried now */
     size_t asked;            /* of them: whose addresses are looked up */
     uint8_t implicit;        /* 1: the domain has no MX records and is its own host */
+    uint8_t is_cut;          /* 1: there are hosts or addresses for which there was no room */
     candidate candidates[ADDRESSES_MAX];
     size_t ncandidates, next_candidate;
 
@@ -71,7 +72,8 @@ static ehlo_str host_name(const ehlo_delivery *d, size_t host)
 
 static uint16_t host_port(const ehlo_delivery *d, size_t host)
 {
-    return is_smart(d) ? d->policy.smart_hosts[host].port : d->policy.mx_port != 0 ? d->policy.mx_port : 25;
+    uint16_t port = is_smart(d) ? d->policy.smart_hosts[host].port : d->policy.mx_port;
+    return port != 0 ? port : SMTP_PORT;
 }
 
 /* Smart hosts are tried one by one. */
@@ -131,9 +133,12 @@ static void note(ehlo_delivery *d, ehlo_outcome outcome, ehlo_stage stage, const
 
 /* -- the end ---------------------------------------------------------------------------------------- */
 
+/* RFC 8689 5: a report on a message that demands TLS demands it too. */
 static void set_task(ehlo_delivery *d, ehlo_task_kind kind)
 {
-    ehlo_task task = { .kind = kind };
+    ehlo_task task = { .kind = kind,
+                       .smart = (uint8_t)is_smart(d),
+                       .verified_tls = (d->batch->envelope.flags & EHLO_SEND_REQUIRETLS) != 0 };
     d->task = task;
 }
 
@@ -146,6 +151,7 @@ static void finish(ehlo_delivery *d)
         r->rcpt.outcome = f->said.outcome;
         r->rcpt.stage = f->said.stage;
         r->rcpt.code = f->said.code;
+        r->rcpt.unasked = 0;
         memcpy(r->rcpt.enhanced, f->said.enhanced, sizeof r->rcpt.enhanced);
         memcpy(r->text, f->text, f->text_len);
         memcpy(r->host, f->host, f->host_len);
@@ -154,6 +160,13 @@ static void finish(ehlo_delivery *d)
     }
     d->undecided = 0;
     set_task(d, EHLO_TASK_RECORD);
+}
+
+/* Where addresses are left that were not tried, nobody has said the last word. */
+static void give_up(ehlo_delivery *d)
+{
+    if (d->failure.said.outcome == EHLO_OUTCOME_REJECTED) d->failure.said.outcome = EHLO_OUTCOME_DEFERRED;
+    finish(d);
 }
 
 static void finish_without_route(ehlo_delivery *d, ehlo_route route)
@@ -168,7 +181,10 @@ static void finish_without_route(ehlo_delivery *d, ehlo_route route)
 
 static void add_candidate(ehlo_delivery *d, size_t host, const ehlo_address *address)
 {
-    if (d->ncandidates == ADDRESSES_MAX) return;
+    if (d->ncandidates == ADDRESSES_MAX) {
+        d->is_cut = 1;
+        return;
+    }
     candidate *c = &d->candidates[d->ncandidates++];
     c->address = *address;
     c->address.port = host_port(d, host);
@@ -177,7 +193,9 @@ static void add_candidate(ehlo_delivery *d, size_t host, const ehlo_address *add
 
 static void add_candidates(ehlo_delivery *d, size_t host, const ehlo_address *addresses, size_t n)
 {
-    for (size_t i = 0; i < n && i < HOST_ADDRESSES_MAX; i++) add_candidate(d, host, &addresses[i]);
+    size_t taken = n < HOST_ADDRESSES_MAX ? n : HOST_ADDRESSES_MAX;
+    if (taken < n) d->is_cut = 1;
+    for (size_t i = 0; i < taken; i++) add_candidate(d, host, &addresses[i]);
 }
 
 /* 1 if the addresses of the host need not be looked up. */
@@ -212,7 +230,10 @@ static void try_next_group(ehlo_delivery *d)
     d->ncandidates = d->next_candidate = 0;
     d->group = d->asked = d->group_end;
     if (d->group == d->nhosts) {
-        finish(d);
+        if (d->is_cut)
+            give_up(d);
+        else
+            finish(d);
         return;
     }
     do {
@@ -255,27 +276,12 @@ static void note_unlocated(ehlo_delivery *d, ehlo_dns_status status)
 
 /* -- sessions --------------------------------------------------------------------------------------- */
 
-/* RFC 8689 4.2.1: of a message that could go back nowhere it is not demanded. */
-static uint8_t demands_tls(const ehlo_envelope *envelope)
-{
-    return (envelope->flags & EHLO_SEND_REQUIRETLS) != 0 && envelope->from.len > 0;
-}
-
 static void set_connect(ehlo_delivery *d)
 {
     const candidate *c = &d->candidates[d->next_candidate];
     set_task(d, EHLO_TASK_CONNECT);
     d->task.name = host_name(d, c->host);
     d->task.address = c->address;
-    d->task.smart = (uint8_t)is_smart(d);
-    d->task.verified_tls = demands_tls(&d->batch->envelope);
-}
-
-/* Where addresses are left that were not tried, nobody has said the last word. */
-static void give_up(ehlo_delivery *d)
-{
-    if (d->failure.said.outcome == EHLO_OUTCOME_REJECTED) d->failure.said.outcome = EHLO_OUTCOME_DEFERRED;
-    finish(d);
 }
 
 static void try_next_address(ehlo_delivery *d)
@@ -301,8 +307,12 @@ static void begin_sending(ehlo_delivery *d)
     set_task(d, EHLO_TASK_SEND);
     d->task.nrcpts = d->undecided;
     for (size_t i = 0; i < d->undecided; i++) {
-        d->batch->rcpts[i].text_len = 0;
-        d->batch->rcpts[i].host_len = keep_name(d->batch->rcpts[i].host, ehlo_str_make(d->host, d->host_len));
+        ehlo_batch_rcpt *r = &d->batch->rcpts[i];
+        r->rcpt.outcome = EHLO_OUTCOME_NONE;
+        r->rcpt.stage = EHLO_STAGE_NONE;
+        r->rcpt.code = r->rcpt.enhanced[0] = 0;
+        r->text_len = 0;
+        r->host_len = keep_name(r->host, ehlo_str_make(d->host, d->host_len));
     }
 }
 
@@ -363,15 +373,21 @@ const ehlo_task *ehlo_delivery_task(const ehlo_delivery *d)
 
 /* -- events ----------------------------------------------------------------------------------------- */
 
+static ehlo_route plan(ehlo_delivery *d, ehlo_dns_answer *answer)
+{
+    d->implicit = answer->status == EHLO_DNS_NODATA;
+    ehlo_route route = ehlo_mx_plan(answer, d->batch->destination, &d->policy, ehlo_dice_next(&d->dice), d->hosts,
+                                    EHLO_MX_MAX + 1, &d->nhosts);
+    if (d->nhosts <= EHLO_MX_MAX) return route;
+    d->nhosts = EHLO_MX_MAX;
+    d->is_cut = 1;
+    return route;
+}
+
 int ehlo_delivery_mx(ehlo_delivery *d, ehlo_dns_answer *answer)
 {
-    ehlo_route route = EHLO_ROUTE_UNKNOWN;
     if (d->task.kind != EHLO_TASK_MX) return EHLO_ERR_STATE;
-    if (answer != NULL) {
-        d->implicit = answer->status == EHLO_DNS_NODATA;
-        route = ehlo_mx_plan(answer, d->batch->destination, &d->policy, ehlo_dice_next(&d->dice), d->hosts, EHLO_MX_MAX,
-                             &d->nhosts);
-    }
+    ehlo_route route = answer != NULL ? plan(d, answer) : EHLO_ROUTE_UNKNOWN;
     if (route != EHLO_ROUTE_FOUND)
         finish_without_route(d, route);
     else
@@ -442,11 +458,13 @@ static ehlo_reply complete(ehlo_stage stage, const ehlo_reply *reply)
 
 int ehlo_delivery_failed(ehlo_delivery *d, ehlo_stage stage, ehlo_outcome outcome, const ehlo_reply *reply)
 {
+    static const uint16_t no_tls[3] = { 5, 7, 10 }; /* RFC 8689 4.2.1: no session inside TLS can be had */
     if (d->task.kind != EHLO_TASK_CONNECT) return EHLO_ERR_STATE;
+    if (outcome < EHLO_OUTCOME_NOT_SENT || outcome > EHLO_OUTCOME_REJECTED) return EHLO_ERR_ARG;
     ehlo_outcome judged = judge(d, stage, outcome);
-    ehlo_reply said = outcome == EHLO_OUTCOME_NOT_SENT && judged == EHLO_OUTCOME_REJECTED
-                          ? own_reply(5, 7, 30, "The message demands TLS, which cannot be had with the server")
-                          : complete(stage, reply);
+    ehlo_reply said = complete(stage, reply);
+    if (judged == EHLO_OUTCOME_REJECTED && outcome == EHLO_OUTCOME_NOT_SENT)
+        memcpy(said.enhanced, no_tls, sizeof no_tls);
     note(d, judged, stage, &said, d->task.name);
     leave_address(d);
     return EHLO_OK;

@@ -55,6 +55,7 @@ static int are_hosts(const ehlo_relay_policy *policy)
 int ehlo_relay_policy_check_sized(const ehlo_relay_policy *given, size_t policy_size)
 {
     ehlo_relay_policy policy = { 0 };
+    if (given == NULL) return EHLO_OK;
     memcpy(&policy, given, policy_size < sizeof policy ? policy_size : sizeof policy);
     if (policy.uncertain > EHLO_UNCERTAIN_TRUST || !are_hosts(&policy)) return EHLO_ERR_ARG;
     return policy.addresses_max == 0 || policy.addresses_max >= ADDRESSES_MIN ? EHLO_OK : EHLO_ERR_ARG;
@@ -100,7 +101,9 @@ static int is_loopback(const ehlo_address *address)
 
 int ehlo_address_is_own(const ehlo_relay_policy *policy, const ehlo_address *given)
 {
+    static const ehlo_relay_policy usual;
     const ehlo_address address = unmapped(given);
+    if (policy == NULL) policy = &usual;
     if (is_unspecified(&address) || (!policy->allow_loopback && is_loopback(&address))) return 1;
     for (size_t i = 0; i < policy->nown_addresses; i++) {
         const ehlo_address own = unmapped(&policy->own_addresses[i]);
@@ -122,15 +125,23 @@ static int write_lower(ehlo_str text, char *out, size_t cap, size_t *len)
     return EHLO_OK;
 }
 
+/* Where it is DNS that tells the way: a name that DNS may be asked for, or a literal. */
+static int leads_somewhere(ehlo_str domain)
+{
+    ehlo_address ignored;
+    return domain.len > 0 && ehlo_host_is_address(domain, &ignored) == (domain.ptr[0] == '[') &&
+           (domain.ptr[0] == '[' || ehlo_host_is_name(domain));
+}
+
 int ehlo_destination_write(const ehlo_relay_policy *policy, ehlo_str mailbox, char *out, size_t cap, size_t *len)
 {
     static const ehlo_str postmaster = { "postmaster", 10 };
     ehlo_path path;
     *len = 0;
     int is_mailbox = ehlo_mailbox_parse(mailbox, LENIENT, &path, NULL) == EHLO_OK;
-    if (policy->nsmart_hosts > 0 && (is_mailbox || ehlo_domain_equal(mailbox, postmaster)))
+    if (policy != NULL && policy->nsmart_hosts > 0 && (is_mailbox || ehlo_domain_equal(mailbox, postmaster)))
         return write_lower(policy->smart_hosts[0].name, out, cap, len);
-    if (!is_mailbox || path.domain.len == 0) return EHLO_ERR_ARG;
+    if (!is_mailbox || !leads_somewhere(path.domain)) return EHLO_ERR_ARG;
     return write_lower(path.domain, out, cap, len);
 }
 
@@ -241,11 +252,13 @@ static ehlo_route plan_records(mx_plan *plan, ehlo_dns_answer *answer, const ehl
 }
 
 /* RFC 5321 5.1: "If an empty list of MXs is returned, the address is treated as if it was associated with an implicit MX
- * RR with a preference of 0, pointing to that host." */
-static ehlo_route plan_implicit(mx_plan *plan, ehlo_str domain, const ehlo_relay_policy *policy)
+ * RR with a preference of 0, pointing to that host." Its name may be an alias of ours. */
+static ehlo_route plan_implicit(mx_plan *plan, const ehlo_dns_name *canonical, ehlo_str domain,
+                                const ehlo_relay_policy *policy)
 {
     size_t len = 0;
-    if (is_own_name(policy, domain)) return EHLO_ROUTE_SELF;
+    if (is_own_name(policy, domain) || is_own_name(policy, ehlo_str_make(canonical->text, canonical->len)))
+        return EHLO_ROUTE_SELF;
     if (plan->max == 0 || !ehlo_host_is_name(domain)) return EHLO_ROUTE_NO_DOMAIN;
     if (domain.ptr[domain.len - 1] == '.') domain.len--;
     write_lower(domain, plan->hosts[0].name.text, EHLO_DNS_NAME_MAX, &len);
@@ -261,7 +274,7 @@ static ehlo_route make_plan(mx_plan *plan, ehlo_dns_answer *answer, ehlo_str dom
     case EHLO_DNS_FOUND:
         return plan_records(plan, answer, policy);
     case EHLO_DNS_NODATA:
-        return plan_implicit(plan, domain, policy);
+        return plan_implicit(plan, &answer->canonical, domain, policy);
     case EHLO_DNS_NXDOMAIN:
         return EHLO_ROUTE_NO_DOMAIN;
     default:

@@ -41,6 +41,11 @@ static uint64_t age(int64_t arrived, int64_t now)
     return now > arrived ? (uint64_t)now - (uint64_t)arrived : 0;
 }
 
+int64_t ehlo_schedule_expires(const ehlo_schedule *schedule, int64_t arrived)
+{
+    return later_by(arrived, setting(schedule->expire_s, EXPIRE_S));
+}
+
 int ehlo_schedule_expired(const ehlo_schedule *schedule, int64_t arrived, int64_t now)
 {
     return age(arrived, now) >= setting(schedule->expire_s, EXPIRE_S);

@@ -271,7 +271,9 @@ static void break_off(ehlo_transaction *t, ehlo_outcome outcome, const ehlo_repl
 static void refuse_body(ehlo_transaction *t, unsigned why)
 {
     ehlo_reply r = refusal_reply(why);
+    t->unasked = 1;
     break_off(t, EHLO_OUTCOME_REJECTED, &r, "the message cannot be sent");
+    t->unasked = 0;
 }
 
 void ehlo_transaction_body_refused(ehlo_transaction *t)
@@ -547,7 +549,9 @@ static int abandon_batch(ehlo_transaction *t)
 static int refuse_unspoken(ehlo_transaction *t)
 {
     ehlo_reply r = refusal_reply(t->refusal);
+    t->unasked = 1;
     ehlo_transaction_settle(t, EHLO_STEP_WAITING, EHLO_OUTCOME_REJECTED, EHLO_STAGE_MAIL, &r);
+    t->unasked = 0;
     ehlo_transaction_make_way(t);
     return 1;
 }
@@ -659,6 +663,7 @@ static void clear_recipients(ehlo_transaction *t)
     for (size_t i = 0; i < t->envelope.nrcpts; i++) {
         ehlo_recipient *rcpt = ehlo_transaction_recipient(t, i);
         ehlo_recipient_settle(rcpt, EHLO_OUTCOME_NONE, EHLO_STAGE_NONE, NULL);
+        rcpt->unasked = 0;
         rcpt->step = EHLO_STEP_WAITING;
     }
 }

@@ -50,6 +50,7 @@ struct ehlo_transaction {
     uint8_t later;        /* `body` said EHLO_LATER */
     uint8_t resumed;      /* and was resumed since, from inside */
     uint8_t pushed_last;  /* the message ends with `pushed` */
+    uint8_t unasked;      /* what settles recipients now is a refusal of our own */
     uint8_t worst;        /* ehlo_outcome so far */
 };
 

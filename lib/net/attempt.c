@@ -74,7 +74,7 @@ static void tell_failed(ehlo_attempt *a, ehlo_stage stage, ehlo_str problem)
 static int connect_to(ehlo_attempt *a, const ehlo_task *task)
 {
     if (task->verified_tls && a->relay->cfg.tls_engine == NULL) {
-        tell_failed(a, EHLO_STAGE_STARTTLS, ehlo_str_from("there is no TLS here"));
+        tell_failed(a, EHLO_STAGE_STARTTLS, ehlo_str_from("There is no TLS here"));
         return 0;
     }
     int error = ehlo_relay_session_open(a, task);
@@ -121,14 +121,21 @@ void ehlo_attempt_ready(ehlo_attempt *a)
     ehlo_attempt_go_on(a);
 }
 
+/* What went wrong, as a sentence begins. */
+static ehlo_str sentence(ehlo_str problem, char text[EHLO_REPLY_KEPT])
+{
+    size_t len = problem.len < EHLO_REPLY_KEPT ? problem.len : EHLO_REPLY_KEPT;
+    memcpy(text, problem.ptr, len);
+    if (len > 0 && text[0] >= 'a' && text[0] <= 'z') text[0] = (char)(text[0] - 'a' + 'A');
+    return ehlo_str_make(text, len);
+}
+
 void ehlo_attempt_unreached(ehlo_attempt *a, const ehlo_failure *failure)
 {
-    if (failure->reply != NULL)
-        ehlo_delivery_failed(a->delivery, failure->stage, failure->outcome, failure->reply);
-    else {
-        const ehlo_reply words = { .text = failure->problem };
-        ehlo_delivery_failed(a->delivery, failure->stage, failure->outcome, &words);
-    }
+    char text[EHLO_REPLY_KEPT];
+    const ehlo_reply words = { .text = sentence(failure->problem, text) };
+    const ehlo_reply *reply = failure->reply != NULL ? failure->reply : &words;
+    ehlo_delivery_failed(a->delivery, failure->stage, failure->outcome, reply);
     ehlo_attempt_go_on(a);
 }
 
@@ -166,11 +173,9 @@ static const ehlo_transaction_callbacks transaction_callbacks = { .body = ehlo_a
                                                                   .on_rcpt = on_rcpt,
                                                                   .on_done = on_done };
 
-/* Of those without a reverse-path nobody could be told, so they do not insist on TLS (RFC 8689 4.2.1). */
 static ehlo_envelope envelope_of(const ehlo_attempt *a, size_t first, size_t n)
 {
     ehlo_envelope envelope = a->batch->envelope;
-    if (envelope.from.len == 0 && !offers_require_tls(a)) envelope.flags &= ~(unsigned)EHLO_SEND_REQUIRETLS;
     envelope.rcpts = &a->batch->rcpts[first].rcpt;
     envelope.nrcpts = n;
     return envelope;
@@ -217,16 +222,17 @@ static int send_message(ehlo_attempt *a, const ehlo_task *task)
 
 /* -- tasks ------------------------------------------------------------------------------------------ */
 
-/* Nothing new is to begin: the loop is to stop, or the message is not ours any more, or cannot be read. */
+/* Nothing new is to begin: the loop is to stop, or the message is not ours any more, or cannot be read, or took too
+ * long. */
 static int is_to_end(const ehlo_attempt *a)
 {
-    return ehlo_loop_stopping(a->relay->loop) || a->lost || a->broken;
+    return ehlo_loop_stopping(a->relay->loop) || a->lost || a->broken || a->late;
 }
 
-/* An attempt at which nothing was sent is none. */
+/* An attempt that is given up for the loop's sake before anything was sent is none. */
 static int end_early(ehlo_attempt *a)
 {
-    if (a->begun && !a->lost) {
+    if ((a->begun || a->late) && !a->lost) {
         ehlo_delivery_stop(a->delivery);
         return 0;
     }
@@ -262,18 +268,50 @@ void ehlo_attempt_go_on(ehlo_attempt *a)
     while (!do_task(a)) continue;
 }
 
-void ehlo_attempt_give_up(ehlo_attempt *a)
+/* A message whose last octet has left has time until its reply is overdue. */
+static void break_off_transaction(ehlo_attempt *a)
+{
+    ehlo_loop *loop = a->relay->loop;
+    ehlo_conn_id id = a->session->id;
+    if (ehlo_transaction_cancel(a->transaction, loop->now) != EHLO_ERR_STATE) ehlo_loop_disconnect(loop, id);
+}
+
+static void give_up(ehlo_attempt *a)
 {
     if (a->lookup != NULL) ehlo_lookup_cancel(a->lookup);
     a->lookup = NULL;
     ehlo_relay_session_give_up(a);
+    ehlo_attempt_go_on(a);
+}
+
+void ehlo_attempt_break_off(ehlo_attempt *a)
+{
+    if (a->transaction != NULL)
+        break_off_transaction(a);
+    else
+        give_up(a);
 }
 
 void ehlo_attempt_stop(ehlo_attempt *a)
 {
-    if (a->phase != EHLO_PHASE_DELIVER || a->transaction != NULL) return;
-    ehlo_attempt_give_up(a);
-    ehlo_attempt_go_on(a);
+    if (a->phase == EHLO_PHASE_DELIVER && a->transaction == NULL) give_up(a);
+}
+
+/* -- limit ------------------------------------------------------------------------------------------ */
+
+static void took_too_long(ehlo_loop *loop, void *arg)
+{
+    ehlo_attempt *a = arg;
+    (void)loop;
+    if (a->phase != EHLO_PHASE_DELIVER) return;
+    a->late = 1;
+    ehlo_attempt_break_off(a);
+}
+
+static int limit(ehlo_attempt *a)
+{
+    uint64_t ms = a->relay->cfg.attempt_ms + a->batch->envelope.size / 4;
+    return ehlo_timer_start(a->relay->loop, &a->limit, ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX, took_too_long, a);
 }
 
 /* -- life ------------------------------------------------------------------------------------------- */
@@ -288,7 +326,10 @@ static ehlo_attempt *attempt_new(ehlo_relay *relay, ehlo_batch *batch)
     a->batch = batch;
     a->lease_until = batch->lease_until;
     a->destination = ehlo_destination_join(relay, batch->destination);
-    if (a->destination != NULL && ehlo_attempt_hold(a) == EHLO_OK) return a;
+    if (a->destination != NULL && ehlo_attempt_hold(a) == EHLO_OK) {
+        if (limit(a) == EHLO_OK) return a;
+        ehlo_timer_stop(relay->loop, &a->renewal);
+    }
     if (a->destination != NULL) a->destination->busy--;
     free(a);
     return NULL;

@@ -35,6 +35,9 @@ struct ehlo_attempt {
     uint8_t reached; /* 1: a host of the destination could be */
     uint8_t begun;   /* 1: a transaction was begun */
     uint8_t reused;  /* 1: a session that was open already was tried */
+    uint8_t late;    /* 1: it took too long */
+    uint8_t resting; /* 1: it waits for a store that fails */
+    ehlo_timer limit;
 
     ehlo_delivery *delivery;
     ehlo_lookup *lookup;           /* under way; NULL: none */
@@ -74,9 +77,9 @@ void ehlo_attempt_unreached(ehlo_attempt *attempt, const ehlo_failure *failure);
 
 /* -- its delivery, as record.c needs it ------------------------------------------------------------- */
 
-/* Gives up the look-up and the session that it seeks. */
-void ehlo_attempt_give_up(ehlo_attempt *attempt);
 /* Does what the delivery asks for next. */
 void ehlo_attempt_go_on(ehlo_attempt *attempt);
+/* `late` or `lost` is set: gives up what is under way, unless the message has left. */
+void ehlo_attempt_break_off(ehlo_attempt *attempt);
 
 #endif

@@ -78,7 +78,8 @@ size_t ehlo_destinations_sweep(ehlo_relay *relay, size_t *octets)
 void ehlo_destinations_tell(const ehlo_relay *relay, ehlo_room *rooms, char *names)
 {
     for (const ehlo_destination *d = relay->destinations; d != NULL; d = d->next) {
-        size_t room = d->window > d->busy ? d->window - d->busy : 0;
+        size_t busy = d->busy - d->resting;
+        size_t room = d->window > busy ? d->window - busy : 0;
         memcpy(names, d->name, d->name_len);
         *rooms++ = (ehlo_room){ .destination = ehlo_str_make(names, d->name_len), .room = room };
         names += d->name_len;

@@ -7,6 +7,7 @@
 struct ehlo_destination {
     ehlo_destination *next;
     size_t busy;     /* batches under way */
+    size_t resting;  /* of them: those that wait for a store that fails */
     size_t window;   /* how many may be */
     size_t sessions; /* that serve its batches */
     size_t name_len;

@@ -117,11 +117,25 @@ void ehlo_dial_note_final(ehlo_dial *dial, const ehlo_failure *failure)
     ehlo_dial_note(dial, failure);
 }
 
+static const char *connect_problem(int error)
+{
+    switch (error) {
+    case ETIMEDOUT:
+        return "the server did not accept the connection in time";
+    case ECONNREFUSED:
+        return "the server refused the connection";
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+        return "there is no way to the server";
+    default:
+        return "the server could not be reached";
+    }
+}
+
 static void note_connect(ehlo_dial *dial, int error)
 {
-    const char *problem =
-        error == ETIMEDOUT ? "the server did not accept the connection in time" : "the server could not be reached";
-    ehlo_failure failure = { .stage = EHLO_STAGE_CONNECT, .error = error, .problem = ehlo_str_from(problem) };
+    ehlo_failure failure = { .stage = EHLO_STAGE_CONNECT, .error = error };
+    failure.problem = ehlo_str_from(connect_problem(error));
     ehlo_dial_note(dial, &failure);
 }
 

@@ -17,16 +17,13 @@ static int has_name(ehlo_str words, ehlo_str name)
 }
 
 /* A line is an address and the names of the host that has it. */
-size_t ehlo_hosts_find(ehlo_str text, ehlo_str name, ehlo_family family, ehlo_address *addresses, size_t max)
+int ehlo_hosts_next(ehlo_str *text, ehlo_str name, ehlo_address *address)
 {
-    size_t n = 0;
     ehlo_str line;
-    while (n < max && ehlo_take_line(&text, &line)) {
+    while (ehlo_take_line(text, &line)) {
         ehlo_str first = ehlo_take_word(&line);
-        ehlo_address address;
-        memset(&address, 0, sizeof address);
-        if (!has_name(line, name) || ehlo_address_read(first, &address) != EHLO_OK) continue;
-        if (address.family == family) addresses[n++] = address;
+        memset(address, 0, sizeof *address);
+        if (has_name(line, name) && ehlo_address_read(first, address) == EHLO_OK) return 1;
     }
-    return n;
+    return 0;
 }

@@ -4,8 +4,8 @@
 
 #include <ehlo/types.h>
 
-/* Finds the addresses of that family that text, such a file, gives to name: at most max of them, in its order, port 0.
- * Returns their number. */
-size_t ehlo_hosts_find(ehlo_str text, ehlo_str name, ehlo_family family, ehlo_address *addresses, size_t max);
+/* Takes lines from *text, such a file or the rest of one, up to the first that gives name an address: 1, with the
+ * address, port 0; or 0, if none does. */
+int ehlo_hosts_next(ehlo_str *text, ehlo_str name, ehlo_address *address);
 
 #endif

@@ -52,6 +52,8 @@ void ehlo_attempt_leave(ehlo_attempt *a)
     ehlo_relay *relay = a->relay;
     ehlo_timer_stop(relay->loop, &a->renewal);
     ehlo_timer_stop(relay->loop, &a->retry);
+    ehlo_timer_stop(relay->loop, &a->limit);
+    ehlo_relay_rested(relay, a);
     if (a->lookup != NULL) ehlo_lookup_cancel(a->lookup);
     a->destination->busy--;
     ehlo_relay_ended(relay, a);
@@ -70,8 +72,10 @@ static void release(ehlo_attempt *a)
 
 static void retry(ehlo_loop *loop, void *arg)
 {
+    ehlo_attempt *a = arg;
     (void)loop;
-    ehlo_attempt_advance(arg);
+    ehlo_relay_rested(a->relay, a);
+    ehlo_attempt_advance(a);
 }
 
 /* What was delivered must not be forgotten, and what is recorded must have its reports: so both are tried again, as long
@@ -81,8 +85,10 @@ static int rest(ehlo_attempt *a, const char *what, int error)
     ehlo_loop *loop = a->relay->loop;
     problem(a, what, error);
     if (!a->relay->out_of_grace &&
-        ehlo_timer_start(loop, &a->retry, ehlo_patience(&a->patience_ms), retry, a) == EHLO_OK)
+        ehlo_timer_start(loop, &a->retry, ehlo_patience(&a->patience_ms), retry, a) == EHLO_OK) {
+        ehlo_relay_rests(a->relay, a);
         return 1;
+    }
     problem(a, "it is left to its lease: what was delivered may be delivered again", EHLO_OK);
     ehlo_attempt_leave(a);
     return 0;
@@ -91,6 +97,7 @@ static int rest(ehlo_attempt *a, const char *what, int error)
 void ehlo_attempt_hurry(ehlo_attempt *a)
 {
     ehlo_timer_stop(a->relay->loop, &a->retry);
+    ehlo_relay_rested(a->relay, a);
     ehlo_attempt_advance(a);
 }
 
@@ -118,7 +125,7 @@ static int renew(ehlo_attempt *a)
 
 static void lose(ehlo_attempt *a)
 {
-    problem(a, "the lease was lost: somebody else has it now", EHLO_OK);
+    problem(a, "the lease was lost", EHLO_OK);
     a->lost = 1;
     if (a->phase != EHLO_PHASE_DELIVER) a->phase = EHLO_PHASE_RELEASE;
 }
@@ -242,6 +249,15 @@ static int record(ehlo_attempt *a)
     return store_of(a)->record(store_ctx(a), a->batch, &a->progress, reports, n, pending_of(a));
 }
 
+/* The reports may be what the store cannot take any more: they are written anew. */
+static int not_recorded(ehlo_attempt *a, int error)
+{
+    if (a->reports != NULL) a->phase = EHLO_PHASE_REPORT;
+    ehlo_reports_free(a->reports);
+    a->reports = NULL;
+    return rest(a, "what became of it could not be recorded", error);
+}
+
 static int recorded(ehlo_attempt *a, int result)
 {
     const ehlo_relay_config *cfg = &a->relay->cfg;
@@ -249,7 +265,7 @@ static int recorded(ehlo_attempt *a, int result)
         lose(a);
         return 1;
     }
-    if (result != EHLO_OK) return rest(a, "what became of it could not be recorded", result);
+    if (result != EHLO_OK) return not_recorded(a, result);
     if (a->reports != NULL) ehlo_reports_disown(a->reports);
     if (cfg->on_recorded != NULL) cfg->on_recorded(a->batch, &a->progress, cfg->ctx);
     release(a);
@@ -287,15 +303,13 @@ static int take_result(ehlo_attempt *a, ehlo_call call, int result)
     }
 }
 
-/* The delivery may go on: it was waiting for a piece of the message, or has lost it all. */
+/* The delivery has lost its batch, or was waiting for a piece of the message. */
 static void tell_delivery(ehlo_attempt *a)
 {
-    if (a->transaction != NULL && a->body_wanted)
+    if (a->lost)
+        ehlo_attempt_break_off(a);
+    else if (a->transaction != NULL && a->body_wanted)
         ehlo_loop_body_ready(a->transaction);
-    else if (a->transaction == NULL && a->lost) {
-        ehlo_attempt_give_up(a);
-        ehlo_attempt_go_on(a);
-    }
 }
 
 void ehlo_attempt_advance(ehlo_attempt *a)

@@ -15,7 +15,9 @@
 #include <time.h>
 
 enum { CONCURRENCY = 100, DESTINATION_CONCURRENCY = 20, SESSION_MESSAGES = 100 };
-enum { IDLE_MS = 2000, LEASE_MS = 300000, POLL_MS = 60000 };
+enum { ATTEMPT_MS = 900000, IDLE_MS = 2000, LEASE_MS = 300000, POLL_MS = 60000 };
+enum { CLAIM_MAX = 1000 };   /* batches of one claim */
+enum { RESTING_FACTOR = 4 }; /* so many times the concurrency may be under way, with those that rest */
 enum { PATIENCE_MIN_MS = 100, PATIENCE_MAX_MS = 30000, PROBLEM_MAX = 512 };
 
 /* A question to the store for batches, in one block with what the store fills. */
@@ -144,6 +146,23 @@ void ehlo_relay_ended(ehlo_relay *relay, ehlo_attempt *a)
     leave_if_done(relay);
 }
 
+/* A store that cannot take one record, as its disk is full, may well take another, and make room by that. */
+void ehlo_relay_rests(ehlo_relay *relay, ehlo_attempt *a)
+{
+    a->resting = 1;
+    a->destination->resting++;
+    relay->resting++;
+    ehlo_relay_kick(relay);
+}
+
+void ehlo_relay_rested(ehlo_relay *relay, ehlo_attempt *a)
+{
+    if (!a->resting) return;
+    a->resting = 0;
+    a->destination->resting--;
+    relay->resting--;
+}
+
 /* -- claims ----------------------------------------------------------------------------------------- */
 
 static void seek(ehlo_loop *loop, void *arg);
@@ -187,7 +206,7 @@ static void start_all(ehlo_relay *relay, const ehlo_claim *claim)
         return;
     }
     int64_t now = ehlo_relay_now(relay);
-    int64_t wait = claim->next_due > now ? claim->next_due - now : 0;
+    int64_t wait = claim->n < claim->max && claim->next_due > now ? claim->next_due - now : 0;
     relay->patience_ms = 0;
     seek_in(relay, wait < relay->cfg.poll_ms ? (uint64_t)wait : relay->cfg.poll_ms);
 }
@@ -238,11 +257,24 @@ static ehlo_claiming *claiming_new(ehlo_relay *relay, size_t max)
     return claiming;
 }
 
+static size_t less(size_t most, size_t taken)
+{
+    return most > taken ? most - taken : 0;
+}
+
+static size_t room_for_batches(const ehlo_relay *relay)
+{
+    size_t room = less(relay->cfg.concurrency, relay->busy - relay->resting);
+    size_t in_all = less((size_t)relay->cfg.concurrency * RESTING_FACTOR, relay->busy);
+    return room < in_all ? room : in_all;
+}
+
 static void claim(ehlo_relay *relay)
 {
-    if (relay->busy >= relay->cfg.concurrency) return; /* whoever ends asks again */
+    size_t room = room_for_batches(relay);
+    if (room == 0) return; /* whoever ends asks again */
     relay->seek_again = 0;
-    relay->claiming = claiming_new(relay, relay->cfg.concurrency - relay->busy);
+    relay->claiming = claiming_new(relay, room < CLAIM_MAX ? room : CLAIM_MAX);
     if (relay->claiming == NULL) {
         hold_back(relay, "nothing can be claimed", EHLO_ERR_MEMORY);
         return;
@@ -303,6 +335,7 @@ static void set_defaults(ehlo_relay_config *cfg)
 {
     set_default(&cfg->concurrency, CONCURRENCY);
     set_default(&cfg->destination_concurrency, DESTINATION_CONCURRENCY);
+    set_default(&cfg->attempt_ms, ATTEMPT_MS);
     set_default(&cfg->session_messages, SESSION_MESSAGES);
     set_default(&cfg->idle_ms, IDLE_MS);
     set_default(&cfg->lease_ms, LEASE_MS);

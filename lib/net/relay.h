@@ -26,7 +26,8 @@ struct ehlo_relay {
     uint8_t out_of_grace;      /* 1: what cannot be recorded at once is left to its lease */
 
     ehlo_attempt *attempts;
-    size_t busy; /* how many those are */
+    size_t busy;    /* how many those are */
+    size_t resting; /* of them: those that wait for a store that fails */
     ehlo_destination *destinations;
     ehlo_relay_session *sessions;
 
@@ -45,6 +46,9 @@ void ehlo_relay_problem(const ehlo_relay *relay, const char *what, ehlo_str mess
 /* An attempt has begun, or ended. */
 void ehlo_relay_begun(ehlo_relay *relay, ehlo_attempt *attempt);
 void ehlo_relay_ended(ehlo_relay *relay, ehlo_attempt *attempt);
+/* One waits now for a store that fails, and makes room; or does not wait any more. */
+void ehlo_relay_rests(ehlo_relay *relay, ehlo_attempt *attempt);
+void ehlo_relay_rested(ehlo_relay *relay, ehlo_attempt *attempt);
 
 /* Milliseconds to wait behind another failure: more from time to time. *ms begins with 0. */
 uint32_t ehlo_patience(uint32_t *ms);

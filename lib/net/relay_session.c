@@ -138,8 +138,7 @@ static int is_idle(const ehlo_relay_session *s)
 
 static int serves(const ehlo_relay_session *s, const ehlo_attempt *a)
 {
-    const ehlo_envelope *envelope = &a->batch->envelope;
-    int insists = (envelope->flags & EHLO_SEND_REQUIRETLS) && envelope->from.len > 0;
+    int insists = (a->batch->envelope.flags & EHLO_SEND_REQUIRETLS) != 0;
     return is_idle(s) && s->destination == a->destination && (s->verified || !insists);
 }
 

@@ -10,13 +10,13 @@
 #include <string.h>
 
 enum { ACTIONS = sizeof((ehlo_progress *)NULL)->reports, DESTINATION_MAX = 255, ID_OCTETS = 16 };
-enum { EXPIRE_S = 432000 }; /* ehlo_schedule's default */
 
 typedef enum step {
     STEP_BEGIN = 0, /* the next one, if there is any */
     STEP_CREATE,    /* its message */
     STEP_WRITE,     /* a piece of the report */
     STEP_READ,      /* a piece of the message reported on */
+    STEP_FIT,       /* what is left of that */
     STEP_CLOSE,     /* the end of the report */
     STEP_APPEND,    /* what is left of `text` */
     STEP_END,       /* it is whole */
@@ -52,16 +52,18 @@ struct ehlo_reports {
     uint64_t offset;
     ehlo_str piece;
     int last;
+    uint8_t held;   /* of ehlo_dsn_fit */
+    uint8_t behind; /* the step behind the last STEP_FIT of a piece */
     char out[EHLO_DSN_PIECE_MAX];
     ehlo_dsn_recipient rcpts[];
 };
 
 /* -- what a report says ----------------------------------------------------------------------------- */
 
-/* A route that cannot be had has a reply of ours, which no host gave. */
+/* A route that cannot be had has a reply of ours, which no host gave; so has what the server need not be asked for. */
 static int was_said(const ehlo_batch_rcpt *r)
 {
-    return r->rcpt.code != 0 && r->rcpt.stage != EHLO_STAGE_RESOLVE;
+    return r->rcpt.code != 0 && r->rcpt.stage != EHLO_STAGE_RESOLVE && !r->rcpt.unasked;
 }
 
 /* RFC 3463 3.5: X.4.7 "Delivery time expired" */
@@ -84,8 +86,7 @@ static ehlo_dsn_recipient describe(const ehlo_reports *reports, const ehlo_batch
                                   .text = ehlo_str_make(r->text, r->text_len),
                                   .last_attempt = reports->attempt->concluded / 1000,
                                   .may_have_arrived = r->uncertain };
-    if (r->action == EHLO_ACTION_DELAYED)
-        result.retry_until = batch->arrived / 1000 + (schedule->expire_s != 0 ? schedule->expire_s : EXPIRE_S);
+    if (r->action == EHLO_ACTION_DELAYED) result.retry_until = ehlo_schedule_expires(schedule, batch->arrived) / 1000;
     memcpy(result.enhanced, r->rcpt.enhanced, sizeof result.enhanced);
     write_status(r, result.status);
     return result;
@@ -140,13 +141,11 @@ static int address_report(ehlo_reports *reports)
     int error = ehlo_destination_write(&reports->relay->policy, envelope->from, reports->destination_text,
                                        DESTINATION_MAX, &len);
     if (error != EHLO_OK) return error;
-    int is_7bit = envelope->body == EHLO_BODY_7BIT && !(envelope->flags & EHLO_SEND_UTF8);
     reports->destination = ehlo_str_make(reports->destination_text, len);
     reports->to = (ehlo_recipient){ .to = envelope->from };
-    reports->envelope = (ehlo_envelope){ .rcpts = &reports->to,
-                                         .nrcpts = 1,
-                                         .flags = envelope->flags & EHLO_SEND_REQUIRETLS,
-                                         .body = is_7bit ? EHLO_BODY_7BIT : EHLO_BODY_DEFAULT };
+    reports->envelope = (ehlo_envelope){
+        .rcpts = &reports->to, .nrcpts = 1, .flags = envelope->flags & EHLO_SEND_REQUIRETLS, .body = EHLO_BODY_7BIT
+    };
     if (has_8bit(envelope->from)) reports->envelope.flags |= EHLO_SEND_UTF8;
     reports->queued = (ehlo_queued){ .envelope = &reports->envelope,
                                      .destinations = &reports->destination,
@@ -217,7 +216,9 @@ static int create(ehlo_reports *reports, ehlo_pending *pending)
     memset(&reports->cursor, 0, sizeof reports->cursor);
     memset(&reports->header, 0, sizeof reports->header);
     reports->offset = 0;
+    reports->held = 0;
     describe_message(reports);
+    if (reports->dsn.utf8 || ehlo_dsn_returns_full(&reports->dsn)) reports->envelope.body = EHLO_BODY_DEFAULT;
     return store_of(reports)->create(store_ctx(reports), &reports->queued, &reports->messages[reports->nmessages],
                                      &reports->name, pending);
 }
@@ -260,6 +261,18 @@ static int read_piece(ehlo_reports *reports, ehlo_pending *pending)
                                    pending);
 }
 
+/* As much of the piece as `out` holds. */
+static int fit_piece(ehlo_reports *reports, ehlo_pending *pending)
+{
+    size_t most = sizeof reports->out - 1;
+    size_t len = reports->piece.len < most ? reports->piece.len : most;
+    size_t fit = ehlo_dsn_fit(&reports->dsn, &reports->held, reports->piece.ptr, len, reports->out);
+    (void)pending;
+    reports->piece = ehlo_str_make(reports->piece.ptr + len, reports->piece.len - len);
+    set_text(reports, ehlo_str_make(reports->out, fit), reports->piece.len > 0 ? STEP_FIT : (step)reports->behind);
+    return EHLO_OK;
+}
+
 static int append(ehlo_reports *reports, ehlo_pending *pending)
 {
     reports->taken = 0;
@@ -279,10 +292,10 @@ static int end(ehlo_reports *reports, ehlo_pending *pending)
 
 /* -- what came of a step ---------------------------------------------------------------------------- */
 
-/* A message that is damaged is reported on all the same, and nothing of it returned. */
+/* A message that is damaged, or cannot be read time and again, is reported on all the same, and nothing of it returned. */
 static int was_not_read(ehlo_reports *reports, int error)
 {
-    if (error != EHLO_ERR_SYNTAX) return error;
+    if (error != EHLO_ERR_SYNTAX && reports->attempt->patience_ms == 0) return error;
     discard(reports);
     reports->bare = 1;
     reports->step = STEP_CREATE;
@@ -298,7 +311,9 @@ static int was_read(ehlo_reports *reports, int result)
     if (!full) len = ehlo_header_scan(&reports->header, reports->piece.ptr, len);
     int more = !reports->last && (full || !reports->header.ended);
     reports->offset += reports->piece.len;
-    set_text(reports, ehlo_str_make(reports->piece.ptr, len), more ? STEP_READ : STEP_CLOSE);
+    reports->piece.len = len;
+    reports->behind = more ? STEP_READ : STEP_CLOSE;
+    reports->step = STEP_FIT;
     return EHLO_OK;
 }
 
@@ -324,9 +339,8 @@ static int was_created(ehlo_reports *reports, int result)
 static int make_step(ehlo_reports *reports, ehlo_pending *pending)
 {
     static int (*const steps[])(ehlo_reports * reports, ehlo_pending * pending) = {
-        [STEP_BEGIN] = begin,     [STEP_CREATE] = create,   [STEP_WRITE] = write_piece,
-        [STEP_READ] = read_piece, [STEP_CLOSE] = write_end, [STEP_APPEND] = append,
-        [STEP_END] = end
+        [STEP_BEGIN] = begin,   [STEP_CREATE] = create,   [STEP_WRITE] = write_piece, [STEP_READ] = read_piece,
+        [STEP_FIT] = fit_piece, [STEP_CLOSE] = write_end, [STEP_APPEND] = append,     [STEP_END] = end
     };
     return steps[reports->step](reports, pending);
 }

@@ -154,7 +154,7 @@ static void add_address(ehlo_lookup *lookup, const ehlo_address *address)
 {
     family_answer *of = &lookup->answers[address->family == families[IPV6].family ? IPV6 : IPV4];
     of->status = EHLO_DNS_FOUND;
-    of->addresses[of->n++] = *address;
+    if (of->n < ADDRESSES_MAX) of->addresses[of->n++] = *address;
 }
 
 /* RFC 6761 6.3: "localhost." and the names below it have the loopback addresses, and no other records: DNS servers are not
@@ -175,11 +175,9 @@ static int add_loopback(ehlo_lookup *lookup)
 
 static int is_in_hosts(ehlo_lookup *lookup, ehlo_str host)
 {
-    for (int i = 0; i < FAMILIES; i++) {
-        family_answer *of = &lookup->answers[i];
-        of->n = ehlo_hosts_find(lookup->resolver->hosts, host, families[i].family, of->addresses, ADDRESSES_MAX);
-        of->status = of->n > 0 ? EHLO_DNS_FOUND : EHLO_DNS_NODATA;
-    }
+    ehlo_str text = lookup->resolver->hosts;
+    ehlo_address address;
+    while (ehlo_hosts_next(&text, host, &address)) add_address(lookup, &address);
     return has_status(lookup, EHLO_DNS_FOUND);
 }
 

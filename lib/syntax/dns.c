@@ -66,9 +66,13 @@ static int is_name(ehlo_str name)
     }
 }
 
-static ehlo_str name_text(const ehlo_dns_name *name)
+/* Takes the label at the beginning of a name, and the dot behind it. */
+static ehlo_str take_first_label(ehlo_str *name)
 {
-    return ehlo_str_make(name->text, name->len);
+    ehlo_str label = ehlo_str_make(name->ptr, label_length(*name));
+    size_t taken = label.len < name->len ? label.len + 1 : label.len;
+    *name = ehlo_str_make(name->ptr + taken, name->len - taken);
+    return label;
 }
 
 /* -- query ------------------------------------------------------------------------------------------ */
@@ -84,12 +88,10 @@ static char *put_u16(char *at, unsigned number)
 static char *put_name(char *at, ehlo_str name)
 {
     while (name.len > 0) {
-        size_t label = label_length(name);
-        *at++ = (char)label;
-        memcpy(at, name.ptr, label);
-        at += label;
-        size_t taken = label < name.len ? label + 1 : label;
-        name = ehlo_str_make(name.ptr + taken, name.len - taken);
+        ehlo_str label = take_first_label(&name);
+        *at++ = (char)label.len;
+        memcpy(at, label.ptr, label.len);
+        at += label.len;
     }
     *at++ = '\0';
     return at;
@@ -144,67 +146,121 @@ static unsigned take_u16(reader *message)
     return (unsigned)octets[0] << 8 | octets[1];
 }
 
-/* Adds a label to *name, or notes in *usable that it cannot be told as text. */
-static void add_label(ehlo_dns_name *name, const char *label, size_t len, int *usable)
+/* Steps over the name at `message`, as far as it stands there: what a pointer leads to is not looked at. */
+static int step_over_name(reader *message)
 {
-    size_t dot = name->len > 0;
-    *usable = *usable && is_label(label, len) && name->len + dot + len <= EHLO_DNS_NAME_MAX;
-    if (!*usable) return;
-    if (dot) name->text[name->len++] = '.';
-    memcpy(name->text + name->len, label, len);
-    name->len = (uint8_t)(name->len + len);
+    while (has(message, 1)) {
+        unsigned lead = message->octets[message->at];
+        int is_pointer = lead >= 0xC0;
+        size_t len = is_pointer ? 2 : lead + 1;
+        if ((!is_pointer && lead > LABEL_MAX) || !has(message, len)) return EHLO_ERR_SYNTAX;
+        message->at += len;
+        if (is_pointer || lead == 0) return EHLO_OK;
+    }
+    return EHLO_ERR_SYNTAX;
+}
+
+/* A name, and where the reading of it stands. */
+typedef struct name_reader {
+    reader message;
+    size_t part; /* where what is being read of it begins: at a pointer's target, or the name itself */
+    size_t wire_len;
+    int steps;
+} name_reader;
+
+static name_reader make_name_reader(const reader *message, size_t at)
+{
+    return (name_reader){ { message->octets, message->len, at }, at, 0, 0 };
 }
 
 /* RFC 1035 4.1.4: the rest of a name stands at "a prior occurrence", so that a pointer which does not lead
  * before the name, or the part of it, that it stands in is none. Follows it. */
-static int follow_pointer(reader *name, size_t *part)
+static int follow_pointer(name_reader *name)
 {
-    if (!has(name, 2)) return EHLO_ERR_SYNTAX;
-    size_t target = take_u16(name) & 0x3FFF;
-    if (target < HEADER_LEN || target >= *part) return EHLO_ERR_SYNTAX;
-    *part = name->at = target;
+    if (!has(&name->message, 2)) return EHLO_ERR_SYNTAX;
+    size_t target = take_u16(&name->message) & 0x3FFF;
+    if (target < HEADER_LEN || target >= name->part) return EHLO_ERR_SYNTAX;
+    name->part = name->message.at = target;
     return EHLO_OK;
 }
 
-/* Takes one label at `name`, whose length is not zero and no pointer's. */
-static int take_label(reader *name, ehlo_dns_name *text, size_t *wire_len, int *usable)
+/* Takes a label, whose length is not zero and no pointer's: 1, or negative. */
+static int take_label(name_reader *name, ehlo_str *label)
 {
-    size_t len = name->octets[name->at];
-    *wire_len += len + 1;
-    if (len > LABEL_MAX || *wire_len >= WIRE_NAME_MAX || !has(name, len + 1)) return EHLO_ERR_SYNTAX;
-    add_label(text, (const char *)name->octets + name->at + 1, len, usable);
-    name->at += len + 1;
-    return EHLO_OK;
+    reader *message = &name->message;
+    size_t len = message->octets[message->at];
+    name->wire_len += len + 1;
+    if (len > LABEL_MAX || name->wire_len >= WIRE_NAME_MAX || !has(message, len + 1)) return EHLO_ERR_SYNTAX;
+    *label = ehlo_str_make((const char *)message->octets + message->at + 1, len);
+    message->at += len + 1;
+    return 1;
+}
+
+/* Takes the next label, wherever it stands: 1, 0 at the end of the name, or negative. */
+static int next_label(name_reader *name, ehlo_str *label)
+{
+    const reader *message = &name->message;
+    while (name->steps++ < STEPS_MAX && has(message, 1)) {
+        unsigned lead = message->octets[message->at];
+        if (lead == 0) return 0;
+        int result = lead >= 0xC0 ? follow_pointer(name) : take_label(name, label);
+        if (result != EHLO_OK) return result;
+    }
+    return EHLO_ERR_SYNTAX;
+}
+
+/* Reads the name to its end, for nothing but whether it has one. */
+static int check_name(name_reader name)
+{
+    ehlo_str label;
+    int result;
+    do {
+        result = next_label(&name, &label);
+    } while (result > 0);
+    return result;
+}
+
+/* 1 if that is the name, as text. Others are mostly told by their first label, and none is spelled out. */
+static int is_same_name(name_reader name, ehlo_str text)
+{
+    ehlo_str label;
+    int result;
+    text = without_final_dot(text);
+    while ((result = next_label(&name, &label)) > 0) {
+        if (!ehlo_chars_equal_nocase(label, take_first_label(&text))) return 0;
+    }
+    return result == 0 && text.len == 0;
+}
+
+/* Adds a label to *name, or notes in *usable that it cannot be told as text. */
+static void add_label(ehlo_dns_name *name, ehlo_str label, int *usable)
+{
+    size_t dot = name->len > 0;
+    *usable = *usable && is_label(label.ptr, label.len) && name->len + dot + label.len <= EHLO_DNS_NAME_MAX;
+    if (!*usable) return;
+    if (dot) name->text[name->len++] = '.';
+    memcpy(name->text + name->len, label.ptr, label.len);
+    name->len = (uint8_t)(name->len + label.len);
 }
 
 /* Takes the name at `message` and steps over it. *usable: 0 if it is no name as text, which is then empty. */
 static int take_name(reader *message, ehlo_dns_name *text, int *usable)
 {
-    reader name = *message;
-    size_t part = name.at;
-    size_t wire_len = 0;
-    int is_away = 0;
+    name_reader name = make_name_reader(message, message->at);
+    ehlo_str label;
+    int result;
     text->len = 0;
     *usable = 1;
-    for (int steps = 0; steps < STEPS_MAX && has(&name, 1); steps++) {
-        unsigned lead = name.octets[name.at];
-        int is_pointer = lead >= 0xC0;
-        if (!is_away) message->at = name.at + (is_pointer ? 2 : 1);
-        if (lead == 0) {
-            if (!*usable) text->len = 0;
-            if (wire_len == 0) text->text[text->len++] = '.';
-            return EHLO_OK;
-        }
-        is_away |= is_pointer;
-        int result = is_pointer ? follow_pointer(&name, &part) : take_label(&name, text, &wire_len, usable);
-        if (result < 0) return result;
-    }
-    return EHLO_ERR_SYNTAX;
+    if (step_over_name(message) < 0) return EHLO_ERR_SYNTAX;
+    while ((result = next_label(&name, &label)) > 0) add_label(text, label, usable);
+    if (!*usable) text->len = 0;
+    if (name.wire_len == 0) text->text[text->len++] = '.';
+    return result;
 }
 
 /* RFC 1035 4.1.3: a resource record; its data is [at, at + len) of the message. */
 typedef struct resource {
-    ehlo_dns_name owner;
+    name_reader owner;
     unsigned type;
     unsigned class;
     uint32_t ttl;
@@ -212,11 +268,12 @@ typedef struct resource {
     size_t len;
 } resource;
 
-/* Takes the record at `message` and steps over it. */
+/* Takes the record at `message` and steps over it. The owner is not looked at: an answer is read more than once, and
+ * its records may all point to the longest of names. */
 static int take_resource(reader *message, resource *out)
 {
-    int usable;
-    if (take_name(message, &out->owner, &usable) < 0 || !has(message, 10)) return EHLO_ERR_SYNTAX;
+    out->owner = make_name_reader(message, message->at);
+    if (step_over_name(message) < 0 || !has(message, 10)) return EHLO_ERR_SYNTAX;
     out->type = take_u16(message);
     out->class = take_u16(message);
     out->ttl = (uint32_t)take_u16(message) << 16;
@@ -280,20 +337,28 @@ static int read_record(const reader *message, const resource *from, ehlo_dns_rec
     }
 }
 
-/* Takes the next record of the answer section that has this owner and type: 1, 0 at the end, or negative. */
-static int next_record(ehlo_dns_answer *answer, const ehlo_dns_name *owner, unsigned type, ehlo_dns_record *out)
+/* Finds the next record of the answer section that has this type and the owner `canonical`, or the end. */
+static int find_record(ehlo_dns_answer *answer, unsigned type, resource *found)
 {
-    resource found;
+    ehlo_str owner = ehlo_str_make(answer->canonical.text, answer->canonical.len);
+    reader message = make_reader(answer->bytes, answer->len, answer->at);
     while (answer->left > 0) {
-        reader message = make_reader(answer->bytes, answer->len, answer->at);
-        if (take_resource(&message, &found) < 0) return EHLO_ERR_SYNTAX;
+        if (take_resource(&message, found) < 0) return EHLO_ERR_SYNTAX;
         answer->at = message.at;
         answer->left--;
-        if (found.class != CLASS_IN || found.type != type) continue;
-        if (!ehlo_chars_equal_nocase(name_text(&found.owner), name_text(owner))) continue;
-        return read_record(&message, &found, out) < 0 ? EHLO_ERR_SYNTAX : 1;
+        if (found->class == CLASS_IN && found->type == type && is_same_name(found->owner, owner)) return 1;
     }
     return 0;
+}
+
+/* Takes the next record that find_record finds: 1, 0 at the end, or negative. */
+static int next_record(ehlo_dns_answer *answer, unsigned type, ehlo_dns_record *out)
+{
+    resource found;
+    int result = find_record(answer, type, &found);
+    if (result <= 0) return result;
+    reader message = make_reader(answer->bytes, answer->len, answer->at);
+    return read_record(&message, &found, out) < 0 ? EHLO_ERR_SYNTAX : 1;
 }
 
 /* -- answer ----------------------------------------------------------------------------------------- */
@@ -301,10 +366,8 @@ static int next_record(ehlo_dns_answer *answer, const ehlo_dns_name *owner, unsi
 /* 1 if the question at `message` is that name and type. */
 static int is_question(reader *message, ehlo_str name, unsigned type)
 {
-    ehlo_dns_name asked;
-    int usable;
-    if (take_name(message, &asked, &usable) < 0 || !usable || !has(message, 4)) return 0;
-    if (!ehlo_chars_equal_nocase(name_text(&asked), name)) return 0;
+    name_reader asked = make_name_reader(message, message->at);
+    if (step_over_name(message) < 0 || !has(message, 4) || !is_same_name(asked, name)) return 0;
     return take_u16(message) == type && take_u16(message) == CLASS_IN;
 }
 
@@ -315,7 +378,9 @@ typedef struct header {
     unsigned authorities; /* records of the authority section */
 } header;
 
-/* QR says response, OPCODE is a standard query's, and the question is ours. */
+/* QR says response, OPCODE is a standard query's, and the question is ours. A server that cannot read a query may send an
+ * error without the question; it is not believed either, for all that is left to guess of it is the id (RFC 5452 9.1
+ * asks for the question too), and then the query's time-out leads to the next server, only later. */
 static int is_answer(reader *message, uint16_t id, ehlo_str name, unsigned type, header *head)
 {
     if (!has(message, HEADER_LEN) || take_u16(message) != id) return 0;
@@ -333,12 +398,14 @@ static int check_records(const ehlo_dns_answer *section, reader *behind)
 {
     resource found;
     ehlo_dns_record record;
+    unsigned aliases = 0;
     *behind = make_reader(section->bytes, section->len, section->at);
     for (unsigned left = section->left; left > 0; left--) {
-        if (take_resource(behind, &found) < 0) return EHLO_ERR_SYNTAX;
+        if (take_resource(behind, &found) < 0 || check_name(found.owner) < 0) return EHLO_ERR_SYNTAX;
         if (found.class == CLASS_IN && read_record(behind, &found, &record) < 0) return EHLO_ERR_SYNTAX;
+        aliases += found.type == EHLO_DNS_CNAME;
     }
-    return EHLO_OK;
+    return aliases <= ALIASES_MAX || section->type == EHLO_DNS_CNAME ? EHLO_OK : EHLO_ERR_SYNTAX;
 }
 
 /* RFC 1034 3.6.2: the alias's canonical name is what the question is about. */
@@ -347,7 +414,7 @@ static int follow_aliases(ehlo_dns_answer *answer)
     ehlo_dns_record alias;
     for (;;) {
         ehlo_dns_answer section = *answer;
-        int result = next_record(&section, &answer->canonical, EHLO_DNS_CNAME, &alias);
+        int result = next_record(&section, EHLO_DNS_CNAME, &alias);
         if (result <= 0) return result;
         if (alias.refused || answer->aliases == ALIASES_MAX) return EHLO_ERR_SYNTAX;
         answer->aliases++;
@@ -358,9 +425,9 @@ static int follow_aliases(ehlo_dns_answer *answer)
 
 static uint16_t count_records(ehlo_dns_answer section)
 {
-    ehlo_dns_record record;
+    resource found;
     uint16_t count = 0;
-    while (next_record(&section, &section.canonical, section.type, &record) > 0) count++;
+    while (find_record(&section, section.type, &found) > 0) count++;
     return count;
 }
 
@@ -372,7 +439,7 @@ static int read_denial(reader *authority, const header *head, ehlo_dns_answer *a
     int is_referral = 0;
     int is_certain = 0;
     for (unsigned left = head->authorities; left > 0; left--) {
-        if (take_resource(authority, &found) < 0) return EHLO_ERR_SYNTAX;
+        if (take_resource(authority, &found) < 0 || check_name(found.owner) < 0) return EHLO_ERR_SYNTAX;
         is_referral |= found.type == TYPE_NS;
         is_certain |= found.type == TYPE_SOA;
     }
@@ -425,7 +492,7 @@ int ehlo_dns_next(ehlo_dns_answer *answer, ehlo_dns_record *record)
 {
     memset(record, 0, sizeof(*record));
     if (answer->status != EHLO_DNS_FOUND) return 0;
-    if (next_record(answer, &answer->canonical, answer->type, record) <= 0) return 0;
+    if (next_record(answer, answer->type, record) <= 0) return 0;
     if (answer->ttl < record->ttl) record->ttl = answer->ttl;
     return 1;
 }

@@ -57,12 +57,53 @@ static int any_failed(const ehlo_dsn *dsn)
     return i < dsn->nrcpts;
 }
 
+/* RFC 3463 3.7: X.6.X is about the content: what could not be sent then cannot be returned either. */
+static int content_failed(const ehlo_dsn *dsn)
+{
+    for (size_t i = 0; i < dsn->nrcpts; i++) {
+        const ehlo_dsn_recipient *r = &dsn->rcpts[i];
+        if (r->action == EHLO_ACTION_FAILED && (r->status[1] == 6 || r->enhanced[1] == 6)) return 1;
+    }
+    return 0;
+}
+
 /* RFC 3461 4.3: RET applies to reports that tell of a failure; "if a DSN contains no indications of delivery failure, only
  * the headers of the message should be returned." */
 int ehlo_dsn_returns_full(const ehlo_dsn *dsn)
 {
     uint64_t full_max = dsn->full_max > 0 ? dsn->full_max : FULL_MAX;
-    return dsn->ret == EHLO_RET_FULL && dsn->body != EHLO_BODY_BINARYMIME && dsn->size <= full_max && any_failed(dsn);
+    return dsn->ret == EHLO_RET_FULL && dsn->body != EHLO_BODY_BINARYMIME && dsn->size <= full_max && any_failed(dsn) &&
+           !content_failed(dsn);
+}
+
+/* -- what is returned ------------------------------------------------------------------------------- */
+
+/* What the message was declared to be does not count: nobody has looked. */
+static int returns_8bit(const ehlo_dsn *dsn)
+{
+    return dsn->utf8 || ehlo_dsn_returns_full(dsn);
+}
+
+static char fit_octet(char octet, int is_8bit)
+{
+    int is_fit = octet != '\0' && octet != '\r' && octet != '\n' && (is_8bit || (unsigned char)octet < 0x80);
+    return is_fit ? octet : '?';
+}
+
+size_t ehlo_dsn_fit(const ehlo_dsn *dsn, uint8_t *held, const char *bytes, size_t len, char *out)
+{
+    int is_8bit = returns_8bit(dsn);
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        int ends_line = *held && bytes[i] == '\n';
+        if (*held) out[n++] = ends_line ? '\r' : '?';
+        *held = bytes[i] == '\r';
+        if (ends_line)
+            out[n++] = '\n';
+        else if (!*held)
+            out[n++] = fit_octet(bytes[i], is_8bit);
+    }
+    return n;
 }
 
 /* -- checks ----------------------------------------------------------------------------------------- */
@@ -111,12 +152,6 @@ static int is_sound(const ehlo_dsn *dsn)
 }
 
 /* -- parts ------------------------------------------------------------------------------------------ */
-
-/* 1 if octets above 127 may be in what is returned. */
-static int returns_8bit(const ehlo_dsn *dsn)
-{
-    return dsn->utf8 || dsn->body != EHLO_BODY_7BIT;
-}
 
 /* RFC 2046 5.1.1: bchars are fewer than atext. "=_" comes out of no encoding (RFC 2045 6.7). */
 static void put_boundary(ehlo_writer *writer, const ehlo_dsn *dsn)

@@ -4,10 +4,11 @@
 #include "chars.h"
 
 /* What HEXPOINT may stand for: what xtext sets apart and a quoted local part may hold, or a code point above
- * ASCII. The control characters of its ABNF are left out: no mailbox has them. */
+ * ASCII. The control characters of its ABNF are left out, and what ends a line: no mailbox has them. */
 static int is_embeddable(uint32_t point)
 {
     if (point < 0x80) return point == ' ' || point == '+' || point == '=' || point == '\\';
+    if (point < 0xA0 || point == 0x2028 || point == 0x2029) return 0;
     return point <= 0x10FFFF && (point < 0xD800 || point > 0xDFFF);
 }
 
@@ -35,24 +36,29 @@ static void put_utf8(ehlo_writer *to, uint32_t point)
     ehlo_writer_put(to, octets, len);
 }
 
+/* QCHAR = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e; what is above ASCII was judged before. */
+static int is_qchar(char octet)
+{
+    return (unsigned char)octet > 0x20 && octet != '+' && octet != '=' && octet != '\\';
+}
+
 /* RFC 6533 3:
  *     utf-8-addr-xtext   = 1*(QCHAR / EmbeddedUnicodeChar)
  *     utf-8-addr-unitext = 1*(QUCHAR / EmbeddedUnicodeChar)  ; under SMTPUTF8
- *     QCHAR              = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
- * That octets above ASCII are UTF-8, and may be here, is the caller's to know. The octet where it is malformed, or its
- * length. */
+ * The octet where it is malformed, or its length. */
 static size_t decode_utf8_address(ehlo_str text, ehlo_writer *to)
 {
     for (size_t at = 0; at < text.len;) {
         uint32_t point;
-        size_t len = text.ptr[at] != '+';
-        if (text.ptr[at] == '\\') {
-            len = read_embedded(ehlo_str_make(text.ptr + at, text.len - at), &point);
-            if (len > 0) put_utf8(to, point);
-        } else {
+        size_t len = read_embedded(ehlo_str_make(text.ptr + at, text.len - at), &point);
+        if (len > 0) {
+            put_utf8(to, point);
+        } else if (is_qchar(text.ptr[at])) {
+            len = 1;
             ehlo_writer_put(to, text.ptr + at, len);
+        } else {
+            return at;
         }
-        if (len == 0) return at;
         at += len;
     }
     return text.len;
@@ -64,7 +70,7 @@ int ehlo_orcpt_decode(ehlo_str type, ehlo_str text, char *out, size_t cap, size_
     ehlo_writer to = { out, out != NULL ? cap : 0, 0 };
     ehlo_fault found = { 0, EHLO_RULE_NONE };
     if (!ehlo_chars_equal_nocase(type, utf8_type)) return ehlo_xtext_decode(text, out, cap, len, fault);
-    size_t at = decode_utf8_address(text, &to);
+    size_t at = ehlo_token_check(text, &found) == EHLO_OK ? decode_utf8_address(text, &to) : found.offset;
     if (at < text.len) found = (ehlo_fault){ at, EHLO_RULE_XTEXT };
     if (fault != NULL) *fault = found;
     *len = at < text.len ? 0 : to.len;
@@ -87,7 +93,7 @@ static void put_embedded(ehlo_writer *to, uint32_t point)
 {
     static const char digits[] = "0123456789ABCDEF";
     int shift = 20;
-    while (point >> shift == 0) shift -= 4;
+    while (shift > 0 && point >> shift == 0) shift -= 4;
     ehlo_writer_put_text(to, "\\x{");
     for (; shift >= 0; shift -= 4) ehlo_writer_put(to, &digits[point >> shift & 15], 1);
     ehlo_writer_put_text(to, "}");

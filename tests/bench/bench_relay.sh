@@ -23,7 +23,8 @@ peers=$source/tests/peers
 . "$peers/servers.sh"
 . "$peers/postfix.sh"
 
-[ -x "$bin/relay" ] && [ -x "$bin/sink" ] || fail "there is no relay and no sink in $build: build with -DEHLO_DEVELOP=ON"
+[ -x "$bin/relay" ] || fail "there is no relay in $build: build with -DEHLO_DEVELOP=ON"
+python_with dataclasses || skip python3
 case $rounds$messages$jobs in *[!0-9]*) fail 'ROUNDS, MESSAGES and JOBS are numbers' ;; esac
 
 now()
@@ -140,10 +141,9 @@ start_on()
 
 measure_queue()
 {
-    start silent "$bin/sink" --listen 127.0.0.2:0
+    mkdir "$work/silent"
+    start silent "$python" "$peers/next_hop.py" "$work/silent" 127.0.0.2:0 connect=HANG
     hop=$port
-    kill -STOP "$server"
-    silent=$server
     start_on "$work/empty"
     empty=$(memory "$server")
     stop "$server"
@@ -154,7 +154,6 @@ measure_queue()
     start_on "$work/full"
     full=$(memory "$server")
     stop "$server"
-    kill -CONT "$silent"
     echo "$jobs queued: $(((full - empty) / jobs)) octets of memory per message, $took ms from start to ready;" \
         "in the relay that took them in $(((grown - empty) / jobs)) octets per message"
 }

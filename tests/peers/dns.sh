@@ -1,5 +1,5 @@
-# Sourced, behind servers.sh, by the tests that ask a real DNS server: dnsmasq, which knows what it is told, of all other
-# names below .example that they do not exist, and nothing of the rest of the world.
+# Sourced, behind servers.sh, by the tests that ask a real DNS server: dnsmasq, which knows what it is told, of all
+# other names below .example that they do not exist, and nothing of the rest of the world.
 PATH=$PATH:/usr/sbin
 have dnsmasq || skip dnsmasq
 

@@ -1,10 +1,10 @@
 """A next hop that does what it is told: next_hop.py DIR ADDRESS:PORT [STAGE=REPLY...]
 
-It accepts all mail, but for what a script says. A script maps stages to what is said there: connect (the greeting), ehlo,
-helo, mail, rcpt, data, body (when its first octets are there), chunk (behind a BDAT that is not the last), dot (behind a
-message), rset, quit. What is said is a reply, a function that is given the command's argument and makes one, a list of
-such, one after the other and the last for all that follow, or CLOSE, RESET or HANG, which end or rest the connection; after
-421 it ends too. "capabilities" are the keywords behind ehlo.
+It accepts all mail, but for what a script says. A script maps stages to what is said there: connect (the greeting),
+ehlo, helo, mail, rcpt, data, body (when its first octets are there), chunk (behind a BDAT that is not the last), dot
+(behind a message), rset, quit. What is said is a reply, a function that is given the command's argument and makes one,
+a list of such, one after the other and the last for all that follow, or CLOSE, RESET or HANG, which end or rest the
+connection; after 421 it ends too. "capabilities" are the keywords behind ehlo.
 
 As a program it tells its script in arguments, where the reply "greylist" is 451 for each forward-path that is new, and
 keeps each message as DIR/N.eml, just as it came, and DIR/N.env: the arguments of MAIL, and of each RCPT that was
@@ -90,7 +90,8 @@ class Dialogue:
             await self.reader.read(-1)
             raise Over
         if said == RESET:
-            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream = self.writer.get_extra_info("socket")
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.writer.transport.abort()
         if said in (CLOSE, RESET):
             raise Over

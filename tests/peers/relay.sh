@@ -1,5 +1,5 @@
-# Sourced, behind common.sh and dns.sh, by the tests in which relay delivers to several hosts. All listen at the same port,
-# each at a loopback address of its own; relay is at 127.0.0.1.
+# Sourced, behind common.sh and dns.sh, by the tests in which relay delivers to several hosts. All listen at the same
+# port, each at a loopback address of its own; relay is at 127.0.0.1.
 export PYTHONDONTWRITEBYTECODE=1
 
 # -- next hops -----------------------------------------------------------------------------------------------
@@ -101,8 +101,10 @@ delivered()
     arrived "$3" "$4"
     head -c "$lead" "$4" | tr -d '\r' >"$work/lead.log"
     case $hops in 1) blank='^Received: ' ;; *) blank='^$' ;; esac
-    ! grep -v -e '^Received: ' -e '^[ 	]' -e "$blank" "$work/lead.log" || fail "more than Received fields leads the message $3"
-    [ "$(grep -c '^Received: ' "$work/lead.log")" -eq "$hops" ] || fail "the message $3 has other hops behind it than $hops"
+    ! grep -v -e '^Received: ' -e '^[ 	]' -e "$blank" "$work/lead.log" ||
+        fail "more than Received fields leads the message $3"
+    [ "$(grep -c '^Received: ' "$work/lead.log")" -eq "$hops" ] ||
+        fail "the message $3 has other hops behind it than $hops"
     rm "$4"
 }
 

@@ -1,10 +1,10 @@
-"""relay is killed at random instants while it accepts and delivers, and loses nothing:
+"""relay is killed at random instants while it accepts and delivers, or now and then asked to end, and loses nothing:
 
 relay_kill.py dns                                               prints the lines for dnsmasq that the rest needs
 relay_kill.py run RELAY FOLDER DNS-PORT SMTP-SOURCE KILLS SEED
 
-Clients of ours note which messages were acknowledged, and what is in them; so many of each run of smtp-source were as its
-counter says, but one (it counts when the message begins). The next hops keep all that comes, refuse some recipients for
+Clients of ours note which messages were acknowledged, and what is in them; so many of each run of smtp-source were as
+its counter says, but one (it counts when the message begins). The next hops keep all that comes, refuse some recipients for
 good (their sender is to have a report) and some others once. Each life of relay has a host name of its own, by which
 the next hops know who delivered."""
 import asyncio
@@ -212,8 +212,9 @@ class Load:
         to = f"s{self.runs}@d{self.runs % DOMAINS}.example"
         out = tempfile.TemporaryFile()
         process = subprocess.Popen(
-            [self.smtp_source, "-c", "-d", "-N", "-m", str(SOURCE_MESSAGES), "-M", "client.example", "-f", "a@sender.example",
-             "-t", to, "-F", self.folder / "source.lf", f"127.0.0.1:{self.port}"], stdout=out, stderr=subprocess.DEVNULL)
+            [self.smtp_source, "-c", "-d", "-N", "-m", str(SOURCE_MESSAGES), "-M", "client.example",
+             "-f", "a@sender.example", "-t", to, "-F", self.folder / "source.lf", f"127.0.0.1:{self.port}"],
+            stdout=out, stderr=subprocess.DEVNULL)
         return process, to, out
 
     def source_ended(self, process, to, out):
@@ -248,6 +249,7 @@ class Load:
 class Death:
     when: float
     log_size: int  # octets of relay's log by then
+    killed: bool  # or asked to end
 
 
 class Trial:
@@ -280,9 +282,14 @@ class Trial:
             time.sleep(self.draw.choice((self.draw.uniform(0, 0.1), self.draw.uniform(0.1, 0.8))))
 
     def die(self):
+        """Killed, or once in twenty times asked to end, where it is ready."""
         demand(self.relay.alive(), f"relay ended by itself in life {len(self.deaths)}: {self.relay.process.returncode}")
-        self.relay.kill()
-        self.deaths.append(Death(time.time(), len(self.relay.log())))
+        killed = self.relay.starting or self.draw.random() < 0.95
+        if killed:
+            self.relay.kill()
+        else:
+            self.stop()
+        self.deaths.append(Death(time.time(), len(self.relay.log()), killed))
 
     def stop(self):
         status = self.relay.stop()
@@ -294,7 +301,7 @@ class Trial:
         self.stop()
         running = self.submit(self.load.run())
         try:
-            while len(self.deaths) < times:
+            while sum(death.killed for death in self.deaths) < times:
                 self.live()
                 self.die()
         finally:
@@ -315,7 +322,8 @@ class Trial:
         """(life, recipient) of all that relay has told of, which it does behind the record."""
         found, start, log = set(), 0, self.relay.log()
         for life, end in enumerate([*(death.log_size for death in self.deaths), len(log)]):
-            found |= {(life, recipient.decode()) for recipient in re.findall(rb"to <([^>]*)>: delivered", log[start:end])}
+            told = re.findall(rb"to <([^>]*)>: delivered", log[start:end])
+            found |= {(life, recipient.decode()) for recipient in told}
             start = end
         return found
 
@@ -374,8 +382,9 @@ class Account:
 
     def unexplained(self):
         """Duplicates without a kill between the first delivery and its record."""
-        return [duplicate for duplicate in self.duplicates()
-                if duplicate[1].life == duplicate[2].life or (duplicate[1].life, duplicate[0]) in self.recorded]
+        return [(recipient, first, again) for recipient, first, again in self.duplicates()
+                if first.life == again.life or not self.deaths[first.life].killed
+                or (first.life, recipient) in self.recorded]
 
     def longest(self):
         """From a delivery that is not recorded to the kill."""
@@ -388,11 +397,12 @@ class Account:
 
     def summary(self):
         ours = sum(message.acknowledged for message in self.load.sent.values())
-        return (f"{ours} messages of our clients acknowledged, at least {len(self.load.source_acknowledged)} of {self.load.runs} "
-                f"runs of smtp-source; of {len(list(self.acknowledged()))} recipients {len(self.lost())} lost, "
-                f"{len(self.corrupted())} corrupted; {len(list(self.duplicates()))} duplicates among "
-                f"{sum(map(len, self.deliveries.values()))} deliveries, {len(self.unexplained())} without a kill between "
-                f"delivery and record, which are {self.longest():.3f} s apart at most; reports on {len(self.reported)} failures")
+        deliveries = sum(map(len, self.deliveries.values()))
+        return (f"{ours} messages of our clients acknowledged, at least {len(self.load.source_acknowledged)} of "
+                f"{self.load.runs} runs of smtp-source; of {len(list(self.acknowledged()))} recipients "
+                f"{len(self.lost())} lost, {len(self.corrupted())} corrupted; {len(list(self.duplicates()))} duplicates "
+                f"among {deliveries} deliveries, {len(self.unexplained())} without a kill between delivery and record, "
+                f"which are {self.longest():.3f} s apart at most; reports on {len(self.reported)} failures")
 
     def check(self):
         demand(not self.problems, self.problems[:5])
@@ -414,10 +424,12 @@ def run(program, folder, dns_port, smtp_source, kills, seed):
     trial.end()
 
     account = Account(trial)
-    print(f"{kills} kills in {seconds:.0f} s, seed {seed}: {account.summary()}; {len(listed)} addresses queued at the last kill")
-    for refusal, count in trial.load.refusals.items():
-        print(f"relay said to clients, {count} times: {refusal}")
+    ends = len(trial.deaths) - int(kills)
+    print(f"{kills} kills and {ends} other ends in {seconds:.0f} s, seed {seed}: {account.summary()}; {len(listed)} "
+          "addresses queued at the last kill")
     account.check()
+    refusals = [refusal for refusal in trial.load.refusals if not re.match(r"421 4\.3\.2 .*Shutting down", refusal)]
+    demand(not refusals, f"relay said to clients: {refusals}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Relay:
         self.spool = self.folder / "spool"
         self.spool.mkdir(exist_ok=True)
         self.options = options
-        self.process, self.port = None, 0
+        self.process, self.port, self.starting = None, 0, False
 
     def start(self, *options):
         """On the port of the last time, if there was one."""
@@ -29,9 +29,11 @@ class Relay:
         line = self.process.stdout.readline().decode()
         demand(line.startswith("ready "), "relay did not start")
         self.port = int(line.rpartition(":")[2])
+        self.starting = False
 
     def begin(self, *options):
         """Without waiting until it is there."""
+        self.starting = True
         with (self.folder / "relay.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "--listen", f"127.0.0.1:{self.port}", "--spool", self.spool, *self.options, *options],
@@ -55,7 +57,8 @@ class Relay:
 
     def listed(self):
         """The queue as --list prints it."""
-        shown = subprocess.run([self.program, "--spool", self.spool, "--list"], capture_output=True, timeout=60, check=True)
+        command = [self.program, "--spool", self.spool, "--list"]
+        shown = subprocess.run(command, capture_output=True, timeout=60, check=True)
         return shown.stdout.decode("utf-8", "replace")
 
     def left(self):

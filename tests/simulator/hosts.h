@@ -15,7 +15,7 @@ typedef struct mail_faults {
     unsigned reject; /* 5yz */
     unsigned end;    /* 421 */
     unsigned slow;   /* an answer after a while */
-    unsigned never;  /* no answer at all */
+    unsigned never;  /* no answer at all; or a crash, where a message has just been taken */
 } mail_faults;
 
 /* Of all of them; NULL: none. */
@@ -51,6 +51,9 @@ typedef struct relay_settings {
     ehlo_relay_policy policy;
     int knows_its_addresses;
     uint32_t lease_ms;
+    uint32_t concurrency; /* as in ehlo_relay_config, these too */
+    uint32_t destination_concurrency;
+    uint32_t session_messages;
     const ehlo_store *functions; /* NULL: store_functions */
 } relay_settings;
 

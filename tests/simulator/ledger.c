@@ -1,4 +1,7 @@
 /* ledger.c - the books. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include "ledger.h"
 
 #include <stdio.h>
@@ -13,13 +16,14 @@ typedef struct attempt {
     struct attempt *next; /* the one before */
     uint64_t fence;
     machine *by;
-    unsigned crashes; /* of that machine before */
-    uint64_t began;   /* true time, as all here */
-    uint64_t ended;   /* when it was recorded */
-    int64_t wait;     /* till the next one, as it was recorded */
-    int by_itself;    /* the next hop that took it reports no success */
-    int outcome;      /* ehlo_outcome, or one of the above */
-    unsigned taken;   /* by the next hop */
+    unsigned boots; /* of that machine, this one included */
+    int64_t leased; /* till then, at least */
+    uint64_t began; /* true time, as all here */
+    uint64_t ended; /* when it was recorded */
+    int64_t wait;   /* till the next one, as it was recorded */
+    int by_itself;  /* the next hop that took it reports no success */
+    int outcome;    /* ehlo_outcome, or one of the above */
+    unsigned taken; /* by the next hop */
 } attempt;
 
 /* One recipient of a message as a store has it. */
@@ -219,6 +223,9 @@ static int clocks_differ(void)
  * does before it ends. */
 static void check_start(const copy *c, const attempt *before, const attempt *now)
 {
+    int by_same = before->by == now->by && before->boots == now->boots;
+    if (before->outcome == NOT_RECORDED && by_same && (int64_t)now->began < before->leased && !clocks_differ())
+        world_breach("%s of %s: given back and claimed again", c->to, c->name);
     if (before->outcome >= 0 && !clocks_differ() && (int64_t)(now->began - before->ended) < before->wait)
         world_breach("%s of store %u: tried again after %llu ms, not %lld", c->to, c->store,
                      (unsigned long long)(now->began - before->ended), (long long)before->wait);
@@ -231,6 +238,8 @@ void ledger_claimed(machine *by, const ledger_rules *rules, const ehlo_batch *ba
         attempt *a = must(calloc(1, sizeof *a));
         a->fence = batch->fence;
         a->by = by;
+        a->boots = by->boots;
+        a->leased = batch->lease_until - SIMULATOR_EPOCH_MS;
         a->began = world_now();
         a->outcome = NOT_RECORDED;
         a->next = c->last;
@@ -515,6 +524,7 @@ static unsigned count_actions(const store_message *report, ehlo_str to, ehlo_act
     ehlo_str rest = ehlo_str_make(report->body, report->len);
     unsigned n = 0;
     int of_this_one = 0;
+    if (memmem(rest.ptr, rest.len, to.ptr, to.len) == NULL) return 0;
     while (rest.len > 0) {
         ehlo_str line = ehlo_str_make(rest.ptr, line_len(rest));
         rest = ehlo_str_make(rest.ptr + line.len, rest.len - line.len);
@@ -660,10 +670,21 @@ static void check_rcpt(const ledger_message *message, struct ledger_rcpt *rcpt, 
     books.sums.ended += rcpt->ended > 0;
 }
 
+/* Only a loop that ends gives back what it has claimed: it claims no more. */
+static void check_given_back(const copy *c, const attempt *a)
+{
+    for (const attempt *later = c->last; later != a && a->outcome == NOT_RECORDED; later = later->next) {
+        if (later->by == a->by && later->boots == a->boots)
+            world_breach("%s of %s: attempt %llu was not recorded, and there is no reason for it", c->to, c->name,
+                         (unsigned long long)a->fence);
+    }
+}
+
 /* Of two that took it, the first attempt has to have come to an end that nobody can be sure of. */
 static void check_copy(const copy *c)
 {
     for (const attempt *a = c->last, *later = NULL; a != NULL; a = a->next) {
+        check_given_back(c, a);
         if (a->taken == 0) continue;
         if (later != NULL) books.sums.twice++;
         if (later != NULL && a->outcome != EHLO_OUTCOME_UNCERTAIN && a->outcome != LOST)

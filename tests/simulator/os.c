@@ -37,6 +37,7 @@ typedef struct handle {
     uint64_t count; /* WAKE */
     watched *watched;
     size_t n;
+    struct handle *next; /* POLLER */
 } handle;
 
 /* Numbers are not used again in one world: who uses a descriptor that is closed is found out. */
@@ -44,6 +45,7 @@ static struct {
     handle **table;
     size_t n;
     size_t room;
+    handle *pollers;
 } os;
 
 /* -- handles ---------------------------------------------------------------------------------------- */
@@ -90,8 +92,16 @@ static int acts(const handle *h)
     return machine_acts(h->owner);
 }
 
+static void forget_poller(handle *poller)
+{
+    handle **link = &os.pollers;
+    while (*link != NULL && *link != poller) link = &(*link)->next;
+    if (*link != NULL) *link = poller->next;
+}
+
 static void release(handle *h)
 {
+    if (h->kind == POLLER) forget_poller(h);
     int crashed = h->owner->dead;
     if (h->stream != NULL) stream_close(h->stream, crashed);
     if (h->listening != NULL) listening_close(h->listening, crashed);
@@ -351,7 +361,10 @@ int __wrap_epoll_create1(int flags)
 {
     handle *h;
     (void)flags;
-    return add(POLLER, &h);
+    int fd = add(POLLER, &h);
+    h->next = os.pollers;
+    os.pollers = h;
+    return fd;
 }
 
 static watched *find_watched(handle *poller, int fd)
@@ -438,11 +451,9 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *events, int max, int ms)
 
 int os_ready(machine *m)
 {
-    for (size_t i = 0; i < os.n; i++) {
-        const handle *h = os.table[i];
-        if (h == NULL || h->kind != POLLER || h->owner != m) continue;
-        for (size_t k = 0; k < h->n; k++) {
-            if (ready_events(&h->watched[k]) != 0) return 1;
+    for (const handle *h = os.pollers; h != NULL; h = h->next) {
+        for (size_t i = 0; i < h->n && h->owner == m; i++) {
+            if (ready_events(&h->watched[i]) != 0) return 1;
         }
     }
     return 0;

@@ -14,7 +14,6 @@ typedef struct relay_host {
     ehlo_address own[2];
     relay_settings settings;
     ledger_rules rules;
-    unsigned boots;
     uint64_t cut_off_until;
     ehlo_pending hurrying;
     size_t hurried;
@@ -68,13 +67,13 @@ void relay_set(const store_faults *set)
 
 typedef struct pumping {
     relay_host *host;
-    unsigned boots;
+    unsigned boots; /* it is the same door still */
 } pumping;
 
 static void pump(void *arg, int run)
 {
     pumping *p = arg;
-    if (run && p->host->machine->up && p->boots == p->host->boots) store_pump(p->host->door);
+    if (run && p->host->machine->up && p->boots == p->host->machine->boots) store_pump(p->host->door);
     free(p);
 }
 
@@ -84,7 +83,7 @@ static void on_put_off(void *ctx, store_door *door)
     pumping *p = malloc(sizeof *p);
     (void)door;
     if (p == NULL) abort();
-    *p = (pumping){ .host = host, .boots = host->boots };
+    *p = (pumping){ .host = host, .boots = host->machine->boots };
     world_after(world_between(0, world_chance(faults.slow) ? 20 * MINUTE : 3 * SECOND), pump, p);
 }
 
@@ -431,6 +430,9 @@ static void boot_runner(relay_host *host)
                                     .client = &client,
                                     .resolver = host->resolver,
                                     .lease_ms = settings->lease_ms,
+                                    .concurrency = settings->concurrency,
+                                    .destination_concurrency = settings->destination_concurrency,
+                                    .session_messages = settings->session_messages,
                                     .on_problem = on_problem,
                                     .on_trace = world_traces() ? on_trace : NULL,
                                     .ctx = host };
@@ -441,7 +443,6 @@ static void boot_runner(relay_host *host)
 static void boot(machine *m)
 {
     relay_host *host = m->app;
-    host->boots++;
     host->has_left = host->hurries = 0;
     if (ehlo_loop_new(&m->loop, NULL) != EHLO_OK) abort();
     boot_intake(host);

@@ -27,6 +27,7 @@ static struct {
     ehlo_host smart_hosts[RELAYS_MAX];
     ehlo_schedule schedule;
     uint64_t peace; /* when the troubles end */
+    int burst;      /* all messages come within a minute */
     int crashes;
     int partitions;
     int clock_steps;
@@ -97,6 +98,11 @@ static void make_domains(void)
                       &(ehlo_address){ .family = EHLO_FAMILY_IPV4, .octets = { 10, 0, 0, 250 } });
 }
 
+static unsigned maybe(unsigned most)
+{
+    return world_chance(500) ? (unsigned)world_draw(most + 1) : 0;
+}
+
 static void draw_schedule(void)
 {
     uint32_t first = 20 + (uint32_t)world_draw(300);
@@ -115,6 +121,9 @@ static relay_settings settings_of(size_t i)
                                 .lease_ms = 20 * SECOND + (uint32_t)world_draw(10 * MINUTE),
                                 .leases_run_on = world_chance(500),
                                 .knows_its_addresses = world_chance(700),
+                                .concurrency = maybe(6),
+                                .destination_concurrency = maybe(3),
+                                .session_messages = maybe(3),
                                 .functions = scene.functions };
     settings.policy = (ehlo_relay_policy){ .own_names = &scene.own_name_texts[i],
                                            .nown_names = 1,
@@ -196,15 +205,10 @@ static void make_message(void)
         ledger_add(message, prefixes[world_draw(10)], draw_domain(domain, sizeof domain), draw_notify());
     }
     const machine *relay = scene.relays[world_draw(scene.nrelays)];
-    sender_send(scene.sender, world_draw(scene.peace), message, &relay->v4);
+    sender_send(scene.sender, world_draw(scene.burst ? MINUTE : scene.peace), message, &relay->v4);
 }
 
 /* -- troubles --------------------------------------------------------------------------------------- */
-
-static unsigned maybe(unsigned most)
-{
-    return world_chance(500) ? (unsigned)world_draw(most + 1) : 0;
-}
 
 static void draw_faults(void)
 {
@@ -369,6 +373,7 @@ static void build(uint64_t seed, const ehlo_store *functions)
     world_begin(seed);
     ledger_begin();
     scene.peace = 10 * MINUTE + world_draw(3 * HOUR);
+    scene.burst = world_chance(300);
     scene.crashes = world_chance(600);
     scene.partitions = world_chance(400);
     scene.clock_steps = world_chance(300);

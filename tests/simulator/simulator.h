@@ -77,7 +77,7 @@ struct machine {
     int up;
     int dead; /* crashed, not yet taken down */
     int over; /* its loop has ended, likewise */
-    unsigned crashes;
+    unsigned boots;
     int ready; /* private: something may be ready for its loop */
     uint16_t last_port;
 };

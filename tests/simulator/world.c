@@ -239,6 +239,7 @@ void machine_start(machine *m)
 {
     if (m->up) return;
     m->up = 1;
+    m->boots++;
     m->dead = m->over = 0;
     m->crash_in = 0;
     machine_run(m, boot, NULL);
@@ -251,7 +252,6 @@ void machine_stop(machine *m, int crashed)
     machine_run(m, halt, &crashed);
     m->loop = NULL;
     m->up = 0;
-    m->crashes += crashed != 0;
     os_check_closed(m);
 }
 
