@@ -17,6 +17,7 @@ typedef struct attempt {
     uint64_t fence;
     machine *by;
     unsigned boots; /* of that machine, this one included */
+    int late;       /* it was asked for before that machine was told to end, and granted afterwards */
     int64_t leased; /* till then, at least */
     uint64_t began; /* true time, as all here */
     uint64_t ended; /* when it was recorded */
@@ -223,7 +224,7 @@ static int clocks_differ(void)
  * does before it ends. */
 static void check_start(const copy *c, const attempt *before, const attempt *now)
 {
-    int by_same = before->by == now->by && before->boots == now->boots;
+    int by_same = before->by == now->by && before->boots == now->boots && !now->late;
     if (before->outcome == NOT_RECORDED && by_same && (int64_t)now->began < before->leased && !clocks_differ())
         world_breach("%s of %s: given back and claimed again", c->to, c->name);
     if (before->outcome >= 0 && !clocks_differ() && (int64_t)(now->began - before->ended) < before->wait)
@@ -239,6 +240,7 @@ void ledger_claimed(machine *by, const ledger_rules *rules, const ehlo_batch *ba
         a->fence = batch->fence;
         a->by = by;
         a->boots = by->boots;
+        a->late = by->ending;
         a->leased = batch->lease_until - SIMULATOR_EPOCH_MS;
         a->began = world_now();
         a->outcome = NOT_RECORDED;
@@ -674,7 +676,7 @@ static void check_rcpt(const ledger_message *message, struct ledger_rcpt *rcpt, 
 static void check_given_back(const copy *c, const attempt *a)
 {
     for (const attempt *later = c->last; later != a && a->outcome == NOT_RECORDED; later = later->next) {
-        if (later->by == a->by && later->boots == a->boots)
+        if (later->by == a->by && later->boots == a->boots && !later->late)
             world_breach("%s of %s: attempt %llu was not recorded, and there is no reason for it", c->to, c->name,
                          (unsigned long long)a->fence);
     }

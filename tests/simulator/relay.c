@@ -508,7 +508,9 @@ static void stop(machine *m, void *arg)
 
 void relay_stop(machine *m, int grace_ms)
 {
-    if (m->up) machine_run(m, stop, &grace_ms);
+    if (!m->up) return;
+    m->ending = 1;
+    machine_run(m, stop, &grace_ms);
 }
 
 void relay_cut_off(machine *m, uint64_t ms)

@@ -75,8 +75,9 @@ struct machine {
     unsigned crash_in; /* system calls until it crashes; 0: it does not */
     int island;        /* only machines of the same one reach each other */
     int up;
-    int dead; /* crashed, not yet taken down */
-    int over; /* its loop has ended, likewise */
+    int dead;   /* crashed, not yet taken down */
+    int over;   /* its loop has ended, likewise */
+    int ending; /* its loop was told to stop */
     unsigned boots;
     int ready; /* private: something may be ready for its loop */
     uint16_t last_port;

@@ -240,6 +240,7 @@ void machine_start(machine *m)
     if (m->up) return;
     m->up = 1;
     m->boots++;
+    m->ending = 0;
     m->dead = m->over = 0;
     m->crash_in = 0;
     machine_run(m, boot, NULL);
