@@ -33,26 +33,31 @@ static const decode_row xtext_rows[] = {
     { "[C182][P15] a hidden LF in a mailbox is refused", TEXT("a+0Ab@x"), { NULL, 0 }, 1 },
 };
 
+typedef int decoder(ehlo_str text, char *out, size_t cap, size_t *len, ehlo_fault *fault);
+
+static void check_row(const decode_row *row, decoder *decode)
+{
+    ehlo_str text = guarded(row->text);
+    char out[64];
+    size_t len = 99;
+    ehlo_fault fault = { 99, EHLO_RULE_COUNT };
+    int result = decode(text, out, sizeof(out), &len, &fault);
+    if (row->decoded.ptr == NULL) {
+        assert_refused(result, fault, EHLO_RULE_XTEXT, row->offset, row->name);
+        assert_int_equal(len, 0);
+    } else {
+        assert_accepted(result, fault, row->name);
+        assert_text(row->decoded, ehlo_str_make(out, len), "text", row->name);
+        if (len > 0) assert_int_equal(decode(text, out, len - 1, &len, NULL), EHLO_ERR_SPACE);
+    }
+    assert_int_equal(decode(text, NULL, 0, &len, NULL), result);
+    unguard(text);
+}
+
 static void xtext_decodes_strictly(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(xtext_rows); i++) {
-        const decode_row *row = &xtext_rows[i];
-        ehlo_str text = guarded(row->text);
-        char out[64];
-        size_t len = 99;
-        ehlo_fault fault = { 99, EHLO_RULE_COUNT };
-        int result = ehlo_xtext_decode(text, out, sizeof(out), &len, &fault);
-        if (row->decoded.ptr == NULL) {
-            assert_refused(result, fault, EHLO_RULE_XTEXT, row->offset, row->name);
-            assert_int_equal(len, 0);
-        } else {
-            assert_accepted(result, fault, row->name);
-            assert_text(row->decoded, ehlo_str_make(out, len), "text", row->name);
-        }
-        assert_int_equal(ehlo_xtext_decode(text, NULL, 0, &len, NULL), result);
-        unguard(text);
-    }
+    for (size_t i = 0; i < COUNT(xtext_rows); i++) check_row(&xtext_rows[i], ehlo_xtext_decode);
 }
 
 /* [C181] */
@@ -146,29 +151,15 @@ static const decode_row utf8_address_rows[] = {
     { "an open brace is refused", TEXT("\\x{E9"), { NULL, 0 }, 0 },
 };
 
+static int decode_utf8_orcpt(ehlo_str text, char *out, size_t cap, size_t *len, ehlo_fault *fault)
+{
+    return ehlo_orcpt_decode(ehlo_str_from("UTF-8"), text, out, cap, len, fault);
+}
+
 static void orcpt_of_utf_8_decodes_strictly(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(utf8_address_rows); i++) {
-        const decode_row *row = &utf8_address_rows[i];
-        ehlo_str text = guarded(row->text);
-        char out[64];
-        size_t len = 99;
-        ehlo_fault fault = { 99, EHLO_RULE_COUNT };
-        int result = ehlo_orcpt_decode(ehlo_str_from("UTF-8"), text, out, sizeof(out), &len, &fault);
-        if (row->decoded.ptr == NULL) {
-            assert_refused(result, fault, EHLO_RULE_XTEXT, row->offset, row->name);
-            assert_int_equal(len, 0);
-        } else {
-            assert_accepted(result, fault, row->name);
-            assert_text(row->decoded, ehlo_str_make(out, len), "text", row->name);
-            if (len > 0)
-                assert_int_equal(ehlo_orcpt_decode(ehlo_str_from("utf-8"), text, out, len - 1, &len, NULL),
-                                 EHLO_ERR_SPACE);
-        }
-        assert_int_equal(ehlo_orcpt_decode(ehlo_str_from("utf-8"), text, NULL, 0, &len, NULL), result);
-        unguard(text);
-    }
+    for (size_t i = 0; i < COUNT(utf8_address_rows); i++) check_row(&utf8_address_rows[i], decode_utf8_orcpt);
 }
 
 static void orcpt_of_another_type_is_xtext(void **state)
