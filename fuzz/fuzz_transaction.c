@@ -270,7 +270,7 @@ static void pay(run *r)
     say(r, reply);
 }
 
-static void owe(run *r, owed o)
+static void enlist(run *r, owed o)
 {
     CHECK(r->debt_count < OWED_MAX);
     const owed *last = r->debt_count > 0 ? &r->debts[r->debt_count - 1] : NULL;
@@ -279,7 +279,17 @@ static void owe(run *r, owed o)
         CHECK(pipelines && !(r->config.flags & EHLO_CLIENT_NO_PIPELINING) && !last->synchronises);
     }
     r->debts[r->debt_count++] = o;
+}
+
+static void pay_all(run *r)
+{
     while (r->debt_count > 0 && !r->silent && !r->holds) pay(r);
+}
+
+static void owe(run *r, owed o)
+{
+    enlist(r, o);
+    pay_all(r);
 }
 
 static void owe_finals(run *r)
@@ -288,8 +298,9 @@ static void owe_finals(run *r)
     size_t n = r->config.flags & EHLO_CLIENT_LMTP ? r->accepted_count : 1;
     for (size_t i = 0; i < n; i++) {
         if (r->config.flags & EHLO_CLIENT_LMTP) o.accepted_at = i;
-        owe(r, o);
+        enlist(r, o); /* all of them are owed at once, whenever each is said */
     }
+    pay_all(r);
 }
 
 /* -- what the client writes ------------------------------------------------------------------------- */
