@@ -8,6 +8,7 @@
  * literal is an address already. Recipients without an outcome stand in front. */
 #include "dice.h"
 #include "relay.h"
+#include "transaction.h"
 
 #include <string.h>
 
@@ -22,7 +23,9 @@ typedef struct candidate {
 
 /* What failed: of all that did, what leaves most hope, and of several such the last. */
 typedef struct delivery_failure {
-    ehlo_recipient said; /* outcome NONE: nothing failed yet */
+    ehlo_outcome outcome; /* NONE: nothing failed yet */
+    ehlo_stage stage;
+    ehlo_reply reply; /* its codes; what is kept of the words is below */
     char text[EHLO_REPLY_KEPT];
     char host[EHLO_REPLY_KEPT];
     uint8_t text_len;
@@ -122,11 +125,11 @@ static ehlo_reply own_reply(uint16_t class, uint16_t subject, uint16_t detail, c
 static void note(ehlo_delivery *d, ehlo_outcome outcome, ehlo_stage stage, const ehlo_reply *reply, ehlo_str host)
 {
     delivery_failure *f = &d->failure;
-    if (f->said.outcome != EHLO_OUTCOME_NONE && f->said.outcome < outcome) return;
-    f->said.outcome = (uint8_t)outcome;
-    f->said.stage = (uint8_t)stage;
-    f->said.code = reply->code;
-    memcpy(f->said.enhanced, reply->enhanced, sizeof f->said.enhanced);
+    if (f->outcome != EHLO_OUTCOME_NONE && f->outcome < outcome) return;
+    f->outcome = outcome;
+    f->stage = stage;
+    f->reply = *reply;
+    f->reply.text = ehlo_str_make(NULL, 0);
     f->text_len = keep_text(f->text, reply);
     f->host_len = keep_name(f->host, host);
 }
@@ -148,11 +151,7 @@ static void finish(ehlo_delivery *d)
     const delivery_failure *f = &d->failure;
     for (size_t i = 0; i < d->undecided; i++) {
         ehlo_batch_rcpt *r = &d->batch->rcpts[i];
-        r->rcpt.outcome = f->said.outcome;
-        r->rcpt.stage = f->said.stage;
-        r->rcpt.code = f->said.code;
-        r->rcpt.unasked = 0;
-        memcpy(r->rcpt.enhanced, f->said.enhanced, sizeof r->rcpt.enhanced);
+        ehlo_recipient_settle(&r->rcpt, f->outcome, f->stage, &f->reply);
         memcpy(r->text, f->text, f->text_len);
         memcpy(r->host, f->host, f->host_len);
         r->text_len = f->text_len;
@@ -165,14 +164,14 @@ static void finish(ehlo_delivery *d)
 /* Where addresses are left that were not tried, nobody has said the last word. */
 static void give_up(ehlo_delivery *d)
 {
-    if (d->failure.said.outcome == EHLO_OUTCOME_REJECTED) d->failure.said.outcome = EHLO_OUTCOME_DEFERRED;
+    if (d->failure.outcome == EHLO_OUTCOME_REJECTED) d->failure.outcome = EHLO_OUTCOME_DEFERRED;
     finish(d);
 }
 
 static void finish_without_route(ehlo_delivery *d, ehlo_route route)
 {
     ehlo_reply reply = ehlo_route_reply(route);
-    d->failure.said.outcome = EHLO_OUTCOME_NONE;
+    d->failure.outcome = EHLO_OUTCOME_NONE;
     note(d, ehlo_outcome_of(reply.code), EHLO_STAGE_RESOLVE, &reply, ehlo_str_make(NULL, 0));
     finish(d);
 }
@@ -308,9 +307,7 @@ static void begin_sending(ehlo_delivery *d)
     d->task.nrcpts = d->undecided;
     for (size_t i = 0; i < d->undecided; i++) {
         ehlo_batch_rcpt *r = &d->batch->rcpts[i];
-        r->rcpt.outcome = EHLO_OUTCOME_NONE;
-        r->rcpt.stage = EHLO_STAGE_NONE;
-        r->rcpt.code = r->rcpt.enhanced[0] = 0;
+        ehlo_recipient_settle(&r->rcpt, EHLO_OUTCOME_NONE, EHLO_STAGE_NONE, NULL);
         r->text_len = 0;
         r->host_len = keep_name(r->host, ehlo_str_make(d->host, d->host_len));
     }
@@ -482,7 +479,7 @@ int ehlo_delivery_stop(ehlo_delivery *d)
 {
     if (!seeks_session(d)) return EHLO_ERR_STATE;
     ehlo_reply said = own_reply(4, 3, 2, "The attempt was broken off");
-    d->failure.said.outcome = EHLO_OUTCOME_NONE;
+    d->failure.outcome = EHLO_OUTCOME_NONE;
     note(d, EHLO_OUTCOME_NOT_SENT, EHLO_STAGE_CONNECT, &said, ehlo_str_make(NULL, 0));
     finish(d);
     return EHLO_OK;

@@ -663,7 +663,6 @@ static void clear_recipients(ehlo_transaction *t)
     for (size_t i = 0; i < t->envelope.nrcpts; i++) {
         ehlo_recipient *rcpt = ehlo_transaction_recipient(t, i);
         ehlo_recipient_settle(rcpt, EHLO_OUTCOME_NONE, EHLO_STAGE_NONE, NULL);
-        rcpt->unasked = 0;
         rcpt->step = EHLO_STEP_WAITING;
     }
 }

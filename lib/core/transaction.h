@@ -84,12 +84,13 @@ int ehlo_envelope_check_rcpt(const ehlo_envelope *envelope, const ehlo_recipient
 /* The body's length, 0 if it is not known. */
 uint64_t ehlo_envelope_size(const ehlo_envelope *envelope);
 
-/* The outcome of one recipient. */
+/* The outcome of one recipient, as others have decided it. */
 static inline void ehlo_recipient_settle(ehlo_recipient *rcpt, ehlo_outcome outcome, ehlo_stage stage,
                                          const ehlo_reply *r)
 {
     rcpt->outcome = (uint8_t)outcome;
     rcpt->stage = (uint8_t)stage;
+    rcpt->unasked = 0;
     rcpt->code = r != NULL ? r->code : 0;
     for (int i = 0; i < 3; i++) rcpt->enhanced[i] = r != NULL ? r->enhanced[i] : 0;
 }

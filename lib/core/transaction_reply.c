@@ -5,8 +5,9 @@
 
 static void settle_one(ehlo_transaction *t, size_t index, ehlo_outcome outcome, ehlo_stage stage, const ehlo_reply *r)
 {
-    ehlo_recipient_settle(ehlo_transaction_recipient(t, index), outcome, stage, r);
-    ehlo_transaction_recipient(t, index)->unasked = t->unasked;
+    ehlo_recipient *rcpt = ehlo_transaction_recipient(t, index);
+    ehlo_recipient_settle(rcpt, outcome, stage, r);
+    rcpt->unasked = t->unasked;
     if (outcome > t->worst) t->worst = (uint8_t)outcome;
     if (t->callbacks.on_rcpt != NULL) t->callbacks.on_rcpt(t, index, r, t->user);
 }

@@ -60,10 +60,15 @@ void ehlo_attempt_leave(ehlo_attempt *a)
     dispose(a);
 }
 
-static void release(ehlo_attempt *a)
+static void drop_reports(ehlo_attempt *a)
 {
     ehlo_reports_free(a->reports);
     a->reports = NULL;
+}
+
+static void release(ehlo_attempt *a)
+{
+    drop_reports(a);
     store_of(a)->release(store_ctx(a), a->batch);
     ehlo_attempt_leave(a);
 }
@@ -182,8 +187,10 @@ int ehlo_attempt_body(ehlo_transaction *t, uint64_t offset, ehlo_str *piece, int
         a->body_wanted = 1;
         if (a->call != EHLO_CALL_NONE) return EHLO_LATER;
         int result = call_body(a, offset);
-        if (result == EHLO_LATER) a->call = EHLO_CALL_BODY;
-        if (result == EHLO_LATER) return EHLO_LATER;
+        if (result == EHLO_LATER) {
+            a->call = EHLO_CALL_BODY;
+            return EHLO_LATER;
+        }
         took_body(a, result);
     }
     a->body_wanted = 0;
@@ -235,8 +242,7 @@ static int wrote_reports(ehlo_attempt *a, int result)
         a->phase = EHLO_PHASE_RECORD;
         return 1;
     }
-    ehlo_reports_free(a->reports);
-    a->reports = NULL;
+    drop_reports(a);
     return rest(a, "a report on it could not be written", result);
 }
 
@@ -253,8 +259,7 @@ static int record(ehlo_attempt *a)
 static int not_recorded(ehlo_attempt *a, int error)
 {
     if (a->reports != NULL) a->phase = EHLO_PHASE_REPORT;
-    ehlo_reports_free(a->reports);
-    a->reports = NULL;
+    drop_reports(a);
     return rest(a, "what became of it could not be recorded", error);
 }
 
@@ -341,8 +346,10 @@ static void answered(ehlo_loop *loop, ehlo_pending *pending, int result)
     a->call = EHLO_CALL_NONE;
     if (call == EHLO_CALL_REPORT) {
         result = ehlo_reports_answer(a->reports, result, pending_of(a));
-        if (result == EHLO_LATER) a->call = EHLO_CALL_REPORT;
-        if (result == EHLO_LATER) return;
+        if (result == EHLO_LATER) {
+            a->call = EHLO_CALL_REPORT;
+            return;
+        }
     }
     if (take_result(a, call, result)) ehlo_attempt_advance(a);
 }
