@@ -147,12 +147,6 @@ static void on_close(ehlo_server *s, int reason, ehlo_token pending, void *user)
     session->hello = NULL;
 }
 
-static void on_trace(ehlo_server *s, int direction, ehlo_str bytes, int secret, void *user)
-{
-    (void)user;
-    log_dialogue(ehlo_conn_number(s), direction == EHLO_TRACE_IN ? "C" : "S", bytes, secret);
-}
-
 ehlo_server_callbacks session_callbacks(int trace)
 {
     ehlo_server_callbacks callbacks;
@@ -166,6 +160,6 @@ ehlo_server_callbacks session_callbacks(int trace)
     callbacks.on_command = on_command;
     callbacks.on_reset = on_reset;
     callbacks.on_close = on_close;
-    callbacks.on_trace = trace ? on_trace : NULL;
+    callbacks.on_trace = trace ? log_session : NULL;
     return callbacks;
 }

@@ -61,3 +61,9 @@ void log_dialogue(uint64_t number, const char *speaker, ehlo_str bytes, int secr
         at += len;
     }
 }
+
+void log_session(ehlo_server *s, int direction, ehlo_str bytes, int secret, void *user)
+{
+    (void)user;
+    log_dialogue(ehlo_conn_number(s), direction == EHLO_TRACE_IN ? "C" : "S", bytes, secret);
+}

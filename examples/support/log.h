@@ -2,7 +2,7 @@
 #ifndef LOG_H
 #define LOG_H
 
-#include <ehlo/types.h>
+#include <ehlo/net.h>
 
 /* The name that leads every line, "NAME: "; it outlives the last one. Once, first. */
 void log_begin(const char *name);
@@ -15,5 +15,8 @@ void log_octets(const char *prefix, ehlo_str octets);
 
 /* Of a dialogue, as on_trace tells it: one line for each line that was said, "#NUMBER SPEAKER: ...". */
 void log_dialogue(uint64_t number, const char *speaker, ehlo_str bytes, int secret);
+
+/* The same, as on_trace of a server's sessions. */
+void log_session(ehlo_server *s, int direction, ehlo_str bytes, int secret, void *user);
 
 #endif
